@@ -1,0 +1,57 @@
+# Every target makes the environment it needs, once. PYTHON=... chooses the interpreter.
+
+RUN_FLAGS ?= --game=Pong --interventions=ln,wd --num_frames=150000 \
+  --eval_every_frames=75000 --eval_frames=20000 \
+  --probe_every_frames=75000 --checkpoint_every_frames=75000
+TEST_FLAGS ?=
+
+CANDIDATES := $(or $(PYTHON),python3.11 python3.12 python3.13 python3)
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+INPUTS := setup.cfg pyproject.toml constraints-reverb.txt make_venv.py
+# An explicit PYTHON wants an environment that it made itself.
+READY := .venv/ready$(if $(PYTHON),-by$(subst /,-,$(PYTHON)))
+
+# A name on PATH may be a shim for an interpreter that is not there, so each is tried.
+make_venv = @for python in $(CANDIDATES); do \
+    if $$python -c '$(SUPPORTED)' 2>/dev/null; then exec $$python make_venv.py $(1); fi; \
+  done; \
+  echo 'no Python 3.11, 3.12 or 3.13 runs as: $(CANDIDATES). Install python3.11' \
+    '(best: it has Reverb), or name one with PYTHON=/path/to/python' >&2; exit 1
+
+.PHONY: help setup run test test-slow test-open lint bench clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+setup: $(READY)  ## make .venv: with Reverb on CPython 3.11, Linux x86-64, else without
+
+run: $(READY)  ## train on Pong with LayerNorm and weight decay, then write the report (RUN_FLAGS=...)
+	.venv/bin/python run_atari.py $(RUN_FLAGS)
+
+test: $(READY)  ## run the tests (TEST_FLAGS=... for pytest)
+	.venv/bin/python -m pytest -m 'not slow' $(TEST_FLAGS)
+
+test-slow: $(READY)  ## run the tests that take minutes
+	.venv/bin/python -m pytest -m slow $(TEST_FLAGS)
+
+test-open: .venv-open/ready  ## run the tests on the newest JAX and NumPy 2, without TensorFlow and Reverb
+	.venv-open/bin/python -m pytest -m 'not slow and not reverb' $(TEST_FLAGS)
+
+lint: $(READY)  ## check the style
+	.venv/bin/ruff check .
+
+bench: $(READY) .venv-bench/ready  ## measure speeds, and Stable-Baselines3's DQN beside ours
+	.venv/bin/python -m benchmarks.bench
+
+clean:  ## remove the environments and caches; runs stay
+	rm -rf .venv .venv-open .venv-bench *.egg-info build .pytest_cache .ruff_cache .hypothesis
+
+$(READY): $(INPUTS)
+	$(call make_venv,.venv)
+	@touch $@
+
+.venv-open/ready: $(INPUTS)
+	$(call make_venv,.venv-open --set=open)
+
+.venv-bench/ready: $(INPUTS)
+	$(call make_venv,.venv-bench --set=bench)

@@ -1,0 +1,23 @@
+"""What every test runs under. The markers and the time limit of a test are in setup.cfg."""
+
+import importlib.util
+import os
+
+import hypothesis
+import pytest
+
+os.environ.setdefault('JAX_PLATFORMS', 'cpu')  # Read when a test first imports JAX.
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+
+hypothesis.settings.register_profile(
+  'suite', deadline=None, database=None, max_examples=25, derandomize='CI' in os.environ)
+hypothesis.settings.load_profile('suite')
+
+
+def pytest_collection_modifyitems(items):
+  if importlib.util.find_spec('reverb'):
+    return
+  skip = pytest.mark.skip(reason='needs Reverb, which has wheels for CPython 3.11 on Linux x86-64')
+  for item in items:
+    if item.get_closest_marker('reverb'):
+      item.add_marker(skip)
