@@ -5,7 +5,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from agents import errors, interventions as interventions_lib
+from agents import errors
+from agents import interventions as interventions_lib
 from networks import layers, torsos
 
 

@@ -1,6 +1,7 @@
 """The one learner: an agent is a value made of pure functions, from a Config and specs."""
 
-from typing import Any, Callable, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp

@@ -1,6 +1,7 @@
 """The pieces every torso is made of: initialisers, normalization, nonlinearity."""
 
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import haiku as hk
 import jax

@@ -9,7 +9,7 @@ from networks import heads, layers, torsos, types
 
 def make(
     *, torso: str, observation_shape: tuple[int, ...], observation_dtype: str,
-    num_action_dims: int, num_choices: int, style: layers.Style = layers.Style(),
+    num_action_dims: int, num_choices: int, style: layers.Style,
     shared_bias: bool = False) -> types.QNetwork:
   """A Q-network of `torso` on observations of one shape (without the batch axis).
 

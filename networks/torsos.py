@@ -1,6 +1,7 @@
 """Torsos: observations in, hidden layers out, the last of them the features of the head."""
 
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import haiku as hk
 import jax

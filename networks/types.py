@@ -1,6 +1,7 @@
 """What a Q-network takes and returns."""
 
-from typing import Any, Callable, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 

@@ -1,0 +1,94 @@
+"""What a person sees while a run goes: one live line on a terminal, a line a minute elsewhere."""
+
+import logging
+import pathlib
+import sys
+import time
+
+from rich import console as rich_console
+from rich import progress as rich_progress
+
+log = logging.getLogger('pliant')
+_stderr = logging.StreamHandler()
+
+_LOG_SECONDS = 60.0
+_REFRESH_SECONDS = 0.5
+
+
+def start_log(path: pathlib.Path) -> logging.Handler:
+  """Sends what is logged to `path` too, appended; returns the handler to close."""
+  handler = logging.FileHandler(path)
+  handler.setFormatter(logging.Formatter('%(asctime)s %(message)s', '%Y-%m-%d %H:%M:%S'))
+  log.addHandler(handler)
+  return handler
+
+
+def log_to_stderr() -> None:
+  """Sends what is logged to standard error, once; the root logger stays the libraries'."""
+  log.setLevel(logging.INFO)
+  log.propagate = False
+  _stderr.setFormatter(logging.Formatter('%(asctime)s %(message)s', '%H:%M:%S'))
+  _stderr.setStream(sys.stderr)
+  log.addHandler(_stderr)
+
+
+class Display:
+  """The progress of a run of `total` units; also keeps its speed."""
+
+  def __init__(self, total: int, unit: str, done: int):
+    self._total, self._unit = total, unit
+    self._shown_at = self._logged_at = time.monotonic()
+    self._shown = (done, 0)
+    self._rates = (0.0, 0.0)
+    self._live = None
+    if sys.stderr.isatty():
+      self._live = rich_progress.Progress(
+          rich_progress.TextColumn('{task.description}'), rich_progress.BarColumn(20),
+          rich_progress.TextColumn('{task.percentage:3.0f}%'),
+          rich_progress.TextColumn('{task.fields[text]}'),
+          console=rich_console.Console(stderr=True), transient=True)
+      self._task = self._live.add_task('', total=total, completed=done, text='')
+      self._live.start()
+      _stderr.setStream(sys.stderr)  # now the live line's, which prints above itself
+
+  def update(self, done: int, num_updates: int, last_return: float, doing: str = 'train') -> None:
+    """Shows where the run is; cheap enough for every step."""
+    now = time.monotonic()
+    if now - self._shown_at < _REFRESH_SECONDS:
+      return
+    if doing == 'train':
+      elapsed = now - self._shown_at
+      new = ((done - self._shown[0]) / elapsed, (num_updates - self._shown[1]) / elapsed)
+      old = self._rates
+      self._rates = new if not any(old) else tuple(
+          0.9 * a + 0.1 * b for a, b in zip(old, new, strict=True))
+      self._shown = (done, num_updates)
+    self._shown_at = now
+    text = self._text(done, last_return)
+    if self._live:
+      self._live.update(self._task, completed=done, description=doing, text=text)
+    elif now - self._logged_at >= _LOG_SECONDS:
+      self._logged_at = now
+      log.info('%s %.0f%% %s', doing, 100 * done / self._total, text)
+
+  def _text(self, done: int, last_return: float) -> str:
+    speed, updates = self._rates
+    left = (self._total - done) / speed if speed > 0 else float('nan')
+    return (
+        f'{done:,}/{self._total:,} {self._unit} | {speed:,.0f} {self._unit}/s | '
+        f'{updates:.1f} updates/s | last return {last_return:.1f} | {duration(left)} left')
+
+  def close(self) -> None:
+    """Takes the live line away. May be called twice."""
+    if self._live:
+      self._live.stop()
+      _stderr.setStream(sys.stderr)
+
+
+def duration(seconds: float) -> str:
+  """1:02:03, or ?:?? where it is not known."""
+  if not seconds < 1e9:
+    return '?:??'
+  minutes, seconds = divmod(int(seconds), 60)
+  hours, minutes = divmod(minutes, 60)
+  return f'{hours}:{minutes:02}:{seconds:02}' if hours else f'{minutes}:{seconds:02}'

@@ -1,0 +1,109 @@
+"""The loop outside the agent: generators that know nothing of logging or checkpoints."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import dm_env
+import jax
+import numpy as np
+
+from agents.actions import ActionMap
+from agents.config import Config
+from agents.learner import Agent, LearnerState, Metrics
+from networks import types as network_types
+from replay import accumulator as accumulator_lib
+from replay import types as replay_types
+
+
+class Player(NamedTuple):
+  """What it takes to act: fixed over a run, no state."""
+  agent: Agent
+  action_map: ActionMap
+
+  def step(
+      self, env: dm_env.Environment, params: network_types.Params, key: jax.Array,
+      timestep: dm_env.TimeStep, epsilon: float,
+  ) -> tuple[jax.Array, np.ndarray, np.ndarray, dm_env.TimeStep]:
+    """One agent step in every environment.
+
+    Returns:
+      The next key, choices [N, M], greedy values [N], the next timestep.
+    """
+    key, choices, values = self.agent.act(params, key, timestep.observation, epsilon)
+    choices = np.asarray(choices)
+    return key, choices, values, env.step(self.action_map.to_environment(choices))
+
+
+class LoopState(NamedTuple):
+  """The training loop between two steps; environment, accumulator and replay keep the rest."""
+  learner: LearnerState
+  actor_key: jax.Array
+  timestep: dm_env.TimeStep  # [N], the newest
+  num_steps: int  # agent steps so far, over all environments; a first frame is none
+
+
+class Progress(NamedTuple):
+  """What one iteration of `train` did."""
+  state: LoopState
+  epsilon: float
+  values: jax.Array  # [N] greedy values where the agent acted
+  updates: tuple[Metrics, ...]  # one for each update
+
+
+def exploration_epsilon(config: Config, num_steps: int) -> float:
+  """Linear in agent steps from the moment the replay has its least size (dqn_zoo)."""
+  done = (num_steps - config.min_replay_size) / config.exploration_decay_steps
+  fraction = min(max(done, 0.0), 1.0)
+  begin, end = config.exploration_epsilon_begin, config.exploration_epsilon_end
+  return (1 - fraction) * begin + fraction * end
+
+
+def train(
+    player: Player, env: dm_env.Environment, accumulator: accumulator_lib.Accumulator,
+    replay: replay_types.Replay, config: Config, state: LoopState) -> Iterator[Progress]:
+  """Acts, stores and learns for ever; one iteration is one step of all environments.
+
+  The order is fixed, so that a seed decides everything: act with the newest parameters, store,
+  then one update for every `steps_per_update` agent steps.
+  """
+  while True:
+    epsilon = exploration_epsilon(config, state.num_steps)
+    actor_key, choices, values, timestep = player.step(
+        env, state.learner.params, state.actor_key, state.timestep, epsilon)
+    for step in accumulator.step(timestep, choices):
+      replay.add(step)
+    num_steps = state.num_steps + count_steps(timestep)
+    learner, updates = state.learner, []
+    if replay.size() >= config.min_replay_size:
+      period = config.steps_per_update
+      for _ in range(num_steps // period - state.num_steps // period):
+        learner, metrics = _update(player.agent, replay, config, learner)
+        updates.append(metrics)
+    state = LoopState(learner, actor_key, timestep, num_steps)
+    yield Progress(state, epsilon, values, tuple(updates))
+
+
+def _update(
+    agent: Agent, replay: replay_types.Replay, config: Config,
+    learner: LearnerState) -> tuple[LearnerState, Metrics]:
+  sample = replay.sample(config.batch_size)
+  probabilities = np.asarray(sample.probabilities, np.float32)
+  learner, td_errors, metrics = agent.learn(learner, sample.transition, probabilities)
+  if config.prioritized:
+    replay.update(sample.keys, np.asarray(td_errors))
+  return learner, metrics
+
+
+def rollout(
+    player: Player, env: dm_env.Environment, params: network_types.Params, key: jax.Array,
+    epsilon: float) -> Iterator[dm_env.TimeStep]:
+  """Acts without learning, for ever; yields every timestep [N], the first ones too."""
+  timestep = env.reset()
+  while True:
+    yield timestep
+    key, _, _, timestep = player.step(env, params, key, timestep, epsilon)
+
+
+def count_steps(timestep: dm_env.TimeStep) -> int:
+  """Agent steps in a batched timestep: a first frame follows no action."""
+  return int(np.sum(timestep.step_type != dm_env.StepType.FIRST))

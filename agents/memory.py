@@ -1,0 +1,51 @@
+"""Whether a replay will fit, said before it is allocated."""
+
+import pathlib
+
+import psutil
+
+from agents import errors
+from agents.config import Config
+from agents.display import log
+from replay import factory
+from replay import types as replay_types
+
+_CGROUP = pathlib.Path('/sys/fs/cgroup')
+
+
+def available() -> int:
+  """Bytes this process may still take: the machine's, or its control group's where less."""
+  free = psutil.virtual_memory().available
+  try:
+    limit = (_CGROUP / 'memory.max').read_text().strip()
+    used = int((_CGROUP / 'memory.current').read_text())
+  except (OSError, ValueError):
+    return free
+  return free if limit == 'max' else min(free, int(limit) - used)
+
+
+def check(
+    config: Config, signature: replay_types.Signature, settings: replay_types.Settings) -> None:
+  """Logs what the replay will take by the end of the run; refuses what cannot fit.
+
+  Raises:
+    UsageError: not even the low estimate fits.
+  """
+  steps = -(-config.run_length // config.units_per_step)
+  filled = settings._replace(capacity=min(settings.capacity, steps))
+  low, high = factory.estimate_bytes(config.replay, signature, filled)
+  free = available()
+  span = _gigabytes(high) if low == high else f'{_gigabytes(low)} to {_gigabytes(high)}'
+  if low > free:
+    raise errors.UsageError(
+        f'replay_capacity={config.replay_capacity}: must fit in memory; {config.replay} replay '
+        f'of {filled.capacity:,} transitions takes {span}, {_gigabytes(free)} is free; set less '
+        'with --set replay_capacity=N')
+  log.info('replay: %s for %s transitions, %s free', span, f'{filled.capacity:,}',
+           _gigabytes(free))
+  if high > free:
+    log.warning('replay: may not fit where frames compress badly')
+
+
+def _gigabytes(size: float) -> str:
+  return f'{size / 1e9:.2f} GB'

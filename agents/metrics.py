@@ -1,0 +1,149 @@
+"""Numbers of a run: episodes, means of learner metrics, the CSV files they end in."""
+
+import csv
+import io
+import math
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dm_env
+import jax
+import numpy as np
+
+
+class EpisodeTracker:
+  """Returns of the episodes of N environments since the last `take`."""
+
+  def __init__(self, num_envs: int):
+    self._running = [0.0] * num_envs
+    self._finished: list[float] = []
+    self.num_steps = 0  # agent steps since the last `take`
+    self.last_return = math.nan
+
+  def add(self, timestep: dm_env.TimeStep) -> None:
+    """Counts a batched timestep [N]."""
+    for i, step_type in enumerate(timestep.step_type):
+      if step_type == dm_env.StepType.FIRST:
+        self._running[i] = 0.0
+        continue
+      self.num_steps += 1
+      self._running[i] += float(timestep.reward[i])
+      if step_type == dm_env.StepType.LAST:
+        self.last_return = self._running[i]
+        self._finished.append(self.last_return)
+
+  def take(self) -> tuple[float, int]:
+    """Mean return and number of finished episodes; starts counting anew.
+
+    As in dqn_zoo, where no episode has finished the mean is that of the running ones so far, and
+    NaN where no step was taken.
+    """
+    returns = self._finished or (self._running if self.num_steps else [])
+    mean = float(np.mean(returns)) if returns else math.nan
+    count = len(self._finished)
+    self._finished, self.num_steps = [], 0
+    return mean, count
+
+  def state(self) -> dict[str, Any]:
+    """What `restore` needs, as JSON."""
+    return dict(
+        running=self._running, finished=self._finished, num_steps=self.num_steps,
+        last_return=self.last_return)
+
+  def restore(self, state: Mapping[str, Any]) -> None:
+    self._running, self._finished = list(state['running']), list(state['finished'])
+    self.num_steps, self.last_return = state['num_steps'], state['last_return']
+
+
+class Means:
+  """Means of named device scalars since the last `take`, fetched many at a time."""
+
+  _FETCH = 256  # fetching each at once would make the loop wait for the device
+
+  def __init__(self):
+    self._waiting: list[Mapping[str, Any]] = []
+    self._sums: dict[str, float] = {}
+    self._counts: dict[str, int] = {}
+
+  def add(self, metrics: Mapping[str, Any]) -> None:
+    self._waiting.append(metrics)
+    if len(self._waiting) >= self._FETCH:
+      self._fetch()
+
+  def _fetch(self) -> None:
+    for metrics in jax.device_get(self._waiting):
+      for name, value in metrics.items():
+        self._sums[name] = self._sums.get(name, 0.0) + float(np.mean(value))
+        self._counts[name] = self._counts.get(name, 0) + 1
+    self._waiting = []
+
+  def take(self, names: Sequence[str]) -> dict[str, float]:
+    """The means of `names`, NaN where there was none; starts anew."""
+    self._fetch()
+    means = {n: self._sums[n] / self._counts[n] if n in self._sums else math.nan for n in names}
+    self._sums, self._counts = {}, {}
+    return means
+
+  def state(self) -> dict[str, Any]:
+    """What `restore` needs, as JSON."""
+    self._fetch()
+    return dict(sums=dict(self._sums), counts=dict(self._counts))
+
+  def restore(self, state: Mapping[str, Any]) -> None:
+    self._waiting = []
+    self._sums, self._counts = dict(state['sums']), dict(state['counts'])
+
+
+class CsvFile:
+  """Rows of one file, appended whole, each with a `frame`."""
+
+  def __init__(self, path: pathlib.Path, keep: int = 0):
+    """Opens `path`; of rows already there the first `keep` stay."""
+    self._path = path
+    self._columns: list[str] = []
+    self.frames: list[int] = []
+    if not path.exists():
+      return
+    rows = _whole_rows(path)[:keep]
+    if not rows:
+      path.unlink()
+      return
+    self._columns, self.frames = list(rows[0]), [int(row['frame']) for row in rows]
+    aside = path.with_suffix('.tmp')
+    aside.write_text(_to_text([self._columns, *(row.values() for row in rows)]))
+    os.replace(aside, path)
+
+  @property
+  def num_rows(self) -> int:
+    return len(self.frames)
+
+  @property
+  def last_frame(self) -> int:
+    """The frame of the last row, -1 where there is none."""
+    return self.frames[-1] if self.frames else -1
+
+  def append(self, row: Mapping[str, Any]) -> None:
+    """Adds a row; the first one names the columns."""
+    header = [] if self._columns else [list(row)]
+    self._columns = self._columns or list(row)
+    if list(row) != self._columns:
+      raise ValueError(f'row={list(row)}: must have the columns of {self._path}, {self._columns}')
+    # One write, so that a reader or a kill sees a row whole or not at all.
+    with open(self._path, 'ab', buffering=0) as file:
+      file.write(_to_text([*header, row.values()]).encode())
+      os.fsync(file.fileno())
+    self.frames.append(int(row['frame']))
+
+
+def _whole_rows(path: pathlib.Path) -> list[dict[str, str]]:
+  text = path.read_text()
+  whole = text[:text.rfind('\n') + 1]  # a kill may have left half a line
+  return list(csv.DictReader(io.StringIO(whole)))
+
+
+def _to_text(rows) -> str:
+  out = io.StringIO()
+  csv.writer(out, lineterminator='\n').writerows(rows)
+  return out.getvalue()

@@ -1,0 +1,122 @@
+"""The parts of a run, built once from a config, and what is drawn from them."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import dm_env
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from agents import actions, learner, loop, metrics
+from agents.config import Config
+from networks import types as network_types
+from replay import accumulator as accumulator_lib
+from replay import types as replay_types
+
+# What the random numbers of a seed are for.
+INIT, ACT, EVALUATE, PROBE, OBSERVE = range(5)
+
+
+class Task(NamedTuple):
+  """What a run plays, as the agent sees it."""
+  make_env: Callable[[int, int], dm_env.Environment]  # number of environments, seed -> batched
+  normalize: Callable[[float], float]  # return -> human-normalized, NaN where there is no such
+
+
+class Parts(NamedTuple):
+  """The parts of a run."""
+  config: Config
+  task: Task
+  env: dm_env.Environment
+  accumulator: accumulator_lib.Accumulator
+  replay: replay_types.Replay
+  network: network_types.QNetwork
+  player: loop.Player
+
+
+class Evaluation(NamedTuple):
+  """What an evaluation found."""
+  mean_return: float
+  num_episodes: int
+  num_steps: int  # agent steps
+  seconds: float
+
+
+def build(
+    config: Config, task: Task,
+    make_replay: Callable[[replay_types.Signature], replay_types.Replay]) -> Parts:
+  """Builds each part from what the one before says."""
+  env = task.make_env(config.num_envs, config.seed)
+  spec, action_map = env.observation_spec(), actions.action_map(env.action_spec(), config.bins)
+  network = learner.make_network(config, spec.shape, spec.dtype.name, action_map)
+  signature = replay_types.Signature(
+      frame_shape=tuple(spec.shape if env.stack == 1 else spec.shape[1:]),
+      frame_dtype=spec.dtype.name, stack=env.stack, num_action_dims=action_map.num_dims,
+      n_step=config.n_step, num_streams=config.num_envs)
+  return Parts(
+      config=config, task=task, env=env, network=network,
+      accumulator=accumulator_lib.Accumulator(
+          config.n_step, config.discount, config.reward_clip, env.stack, config.num_envs),
+      replay=make_replay(signature),
+      player=loop.Player(learner.make_agent(config, network), action_map))
+
+
+def key(config: Config, purpose: int, frame: int = 0) -> jax.Array:
+  """A random key of its own for each purpose and frame."""
+  return jax.random.fold_in(jax.random.fold_in(jax.random.key(config.seed), purpose), frame)
+
+
+def _fresh_env(parts: Parts, purpose: int, frame: int) -> dm_env.Environment:
+  seed = np.random.SeedSequence([parts.config.seed, purpose, frame]).generate_state(1)[0]
+  return parts.task.make_env(1, int(seed >> 1))
+
+
+def evaluate(
+    parts: Parts, params: network_types.Params, frame: int, stop: threading.Event,
+    on_step: Callable[[], None]) -> Evaluation | None:
+  """Plays `eval_length` with a copy of the parameters in an environment of its own.
+
+  An episode that the length cuts off does not count, unless it is the only one. None where it
+  was asked to stop.
+  """
+  config = parts.config
+  params = jax.tree.map(jnp.copy, params)
+  env = _fresh_env(parts, EVALUATE, frame)
+  episodes, started = metrics.EpisodeTracker(1), time.monotonic()
+  steps = loop.rollout(
+      parts.player, env, params, key(config, EVALUATE, frame), config.eval_epsilon)
+  for timestep in steps:
+    episodes.add(timestep)
+    on_step()
+    if stop.is_set():
+      break
+    if episodes.num_steps * config.units_per_step >= config.eval_length:
+      break
+  env.close()
+  if stop.is_set():
+    return None
+  num_steps = episodes.num_steps
+  return Evaluation(*episodes.take(), num_steps, time.monotonic() - started)
+
+
+def observations(
+    parts: Parts, params: network_types.Params, num_steps: int, count: int) -> np.ndarray:
+  """[count, *observation] of what the agent learns from, without touching its training.
+
+  From replay; before that holds enough, what the agent is about to store, seen by acting in an
+  environment of its own.
+  """
+  config = parts.config
+  frame = num_steps * config.units_per_step
+  if parts.replay.size() >= count:
+    return parts.replay.observations(count, seed=config.seed)
+  env = _fresh_env(parts, OBSERVE, frame)
+  steps = loop.rollout(
+      parts.player, env, params, key(config, OBSERVE, frame),
+      loop.exploration_epsilon(config, num_steps))
+  seen = np.stack([np.array(next(steps).observation[0]) for _ in range(count)])
+  env.close()
+  return seen

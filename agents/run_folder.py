@@ -1,0 +1,103 @@
+"""A run's folder: made once, continued only when asked, its config.json beyond doubt."""
+
+import dataclasses
+import datetime
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+import uuid
+from typing import Any
+
+from agents import errors
+from agents.config import Config
+
+CONFIG = 'config.json'
+# A run may be made longer, and its replay server may listen elsewhere.
+_MAY_CHANGE = ('run_length', 'run_id', 'versions', 'command_line')
+_PACKAGES = (
+    'jax', 'jaxlib', 'dm-haiku', 'optax', 'rlax', 'numpy', 'ale-py', 'gymnasium', 'dm-control',
+    'mujoco', 'dm-reverb', 'tensorflow-cpu')
+
+
+def default_path(config: Config) -> pathlib.Path:
+  """runs/<task>/<agent>[+<interventions>]/seed<k>-<yyyymmdd-hhmmss>, seen from here."""
+  name = '+'.join((config.agent, *config.interventions))
+  now = datetime.datetime.now().strftime('%Y%m%d-%H%M%S')
+  return pathlib.Path('runs', config.task, name, f'seed{config.seed}-{now}')
+
+
+def check(folder: pathlib.Path, config: Config, resume: bool) -> dict[str, Any] | None:
+  """Refuses a folder that may not be written; returns its config.json where the run goes on.
+
+  Raises:
+    UsageError: the folder holds a run and `resume` is not asked for, or another config's run, or
+      something that is no run, or cannot be written.
+  """
+  above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+  if not above.is_dir():
+    raise errors.UsageError(f'run_dir={folder}: must be a folder; {above} is a file')
+  if not os.access(above, os.W_OK | os.X_OK):
+    raise errors.UsageError(f'run_dir={folder}: must be writable; {above} is not')
+  if not folder.exists() or not any(folder.iterdir()):
+    return None
+  if not (folder / CONFIG).exists():
+    raise errors.UsageError(f'run_dir={folder}: must be new, empty or a run; it holds other files')
+  if not resume:
+    raise errors.UsageError(f'run_dir={folder}: holds a run already; continue it with --resume')
+  try:
+    stored = dict(json.loads((folder / CONFIG).read_text()))
+    stored['run_id'] = str(stored['run_id'])
+  except (ValueError, KeyError, TypeError) as error:
+    raise errors.UsageError(
+        f'run_dir={folder}: its {CONFIG} must be one that a run wrote: {error!r}') from None
+  wanted = _as_json(config)
+  for name in wanted:
+    if name not in _MAY_CHANGE and stored.get(name) != wanted[name]:
+      raise errors.UsageError(
+          f'run_dir={folder}: belongs to another config: there {name}={stored.get(name)}, '
+          f'here {name}={wanted[name]}')
+  return stored
+
+
+def new_id() -> str:
+  """A name that no other run has."""
+  return uuid.uuid4().hex[:12]
+
+
+def create(folder: pathlib.Path, config: Config, run_id: str) -> None:
+  """Makes the folder and writes config.json."""
+  folder.mkdir(parents=True, exist_ok=True)
+  content = _as_json(config) | dict(
+      run_id=run_id, versions=_versions(), command_line=[sys.executable, *sys.argv])
+  aside = folder / f'.{CONFIG}.tmp'
+  aside.write_text(json.dumps(content, indent=2) + '\n')
+  os.replace(aside, folder / CONFIG)
+
+
+def _as_json(config: Config) -> dict[str, Any]:
+  return json.loads(json.dumps(dataclasses.asdict(config)))  # tuples become lists, as when read
+
+
+def _versions() -> dict[str, str]:
+  versions = {'python': platform.python_version(), 'pliant': _own_version()}
+  for name in _PACKAGES:
+    try:
+      versions[name] = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+      continue
+  return versions
+
+
+def _own_version() -> str:
+  """The commit of this checkout, with a mark where files were changed since."""
+  try:
+    done = subprocess.run(
+        ['git', 'describe', '--always', '--dirty', '--abbrev=12'], capture_output=True, text=True,
+        cwd=pathlib.Path(__file__).parent, timeout=10, check=True)
+    return done.stdout.strip()
+  except (OSError, subprocess.SubprocessError):
+    return 'unknown'

@@ -1,0 +1,195 @@
+"""A run from its first step to its last: what happens when, and what is written of it."""
+
+import math
+import os
+import pathlib
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from agents import checkpoint, learner, loop, metrics, sinks, snapshot
+from agents import parts as parts_lib
+from agents.display import Display, log
+from probes import random_target, record
+
+_KEEP = 2  # newest checkpoints that are kept whole; older probed ones lose their replay
+_LEARNER_METRICS = ('loss', 'gradient_norm', 'update_norm', 'q_value')
+
+
+class Trainer:
+  """Runs the loop and, between two steps of it, what is due: evaluation, probe, checkpoint.
+
+  What is due follows from what is already written, so a run that goes on from a checkpoint does
+  what an uninterrupted one would have done.
+  """
+
+  def __init__(
+      self, parts: parts_lib.Parts, folder: pathlib.Path, stop: threading.Event,
+      track: Iterable[str] = ()):
+    """Takes the newest checkpoint of `folder` where there is one; `stop` ends the run early."""
+    self._parts, self._folder, self._stop = parts, folder, stop
+    self._config = parts.config
+    self._episodes = metrics.EpisodeTracker(self._config.num_envs)
+    self._means = metrics.Means()
+    newest = checkpoint.newest(folder / 'checkpoints')
+    rows = {'results': 0, 'probes': 0}
+    if newest:
+      self._state, counters = snapshot.restore(newest, parts)
+      self._episodes.restore(counters['episodes'])
+      self._means.restore(counters['means'])
+      rows = counters['rows']
+      log.info('continuing from %s', newest)
+    else:
+      self._state = snapshot.start(parts)
+    self._checkpointed = self.frame if newest else -1
+    self._results = metrics.CsvFile(folder / 'results.csv', rows['results'])
+    self._probes = metrics.CsvFile(folder / 'probes.csv', rows['probes'])
+    self._sinks = sinks.make(track, folder, self._checkpointed)
+    self._display = Display(self._config.run_length, self._config.unit, self.frame)
+    self._timed_from, self._train_seconds = self.frame, 0.0
+
+  @property
+  def frame(self) -> int:
+    """Where the run is, in the config's unit."""
+    return self._state.num_steps * self._config.units_per_step
+
+  @property
+  def state(self) -> loop.LoopState:
+    """The loop between two steps; its learner's buffers live until the next one."""
+    return self._state
+
+  @property
+  def checkpointed(self) -> int:
+    """The frame of the newest checkpoint, -1 where there is none."""
+    return self._checkpointed
+
+  def run(self) -> bool:
+    """Trains to the end; False where it was stopped before, which saves a checkpoint."""
+    parts, config = self._parts, self._config
+    steps = loop.train(
+        parts.player, parts.env, parts.accumulator, parts.replay, config, self._state)
+    num_updates = int(self._state.learner.num_updates)
+    self._do_due()
+    since = time.monotonic()
+    while self.frame < config.run_length and not self._stop.is_set():
+      progress = next(steps)
+      self._state = progress.state
+      self._episodes.add(progress.state.timestep)
+      self._means.add({'state_value': progress.values})
+      for update in progress.updates:
+        self._means.add(update)
+      num_updates += len(progress.updates)
+      self._display.update(self.frame, num_updates, self._episodes.last_return)
+      if self._any_due():
+        self._train_seconds += time.monotonic() - since
+        self._do_due()
+        since = time.monotonic()
+    if self._stop.is_set():
+      self._save()
+    return not self._stop.is_set()
+
+  def close(self) -> None:
+    """Ends the live line and writes what the sinks hold."""
+    self._display.close()
+    for sink in self._sinks:
+      sink.close()
+
+  def _due(self, period: int, last: int) -> bool:
+    """Whether a thing with this period, last done at frame `last`, is to be done now."""
+    if not period or self.frame <= last:
+      return False
+    return self.frame // period > last // period or self.frame >= self._config.run_length
+
+  def _any_due(self) -> bool:
+    config = self._config
+    return (
+        self._due(config.eval_every, self._results.last_frame)
+        or self._due(config.probe_every, self._probes.last_frame)
+        or self._due(config.checkpoint_every, self._checkpointed))
+
+  def _do_due(self) -> None:
+    config = self._config
+    if not self._stop.is_set() and self._due(config.eval_every, self._results.last_frame):
+      self._evaluate()
+    if not self._stop.is_set() and self._due(config.probe_every, self._probes.last_frame):
+      self._probe()
+    if not self._stop.is_set() and self._due(config.checkpoint_every, self._checkpointed):
+      self._save()
+
+  def _show(self, doing: str) -> None:
+    self._display.update(self.frame, 0, self._episodes.last_return, doing)
+
+  def _evaluate(self) -> None:
+    result = parts_lib.evaluate(
+        self._parts, self._state.learner.params, self.frame, self._stop,
+        lambda: self._show('evaluate'))
+    if result is None:  # stopped: the evaluation is done anew when the run goes on
+      return
+    row = self._result_row(result)
+    self._write(self._results, 'results', row)
+    log.info(
+        'frame %s: evaluation return %.1f over %d episodes, training return %.1f',
+        f'{self.frame:,}', row['eval_episode_return'], row['eval_num_episodes'],
+        row['train_episode_return'])
+
+  def _result_row(self, evaluation: parts_lib.Evaluation) -> dict[str, Any]:
+    """A row with dqn_zoo's columns first; starts the training interval's means anew."""
+    config = self._config
+    train_return, train_episodes = self._episodes.take()
+    means = self._means.take(('state_value', *_LEARNER_METRICS))
+    normalized = self._parts.task.normalize(evaluation.mean_return)
+    capped = min(1.0, normalized) if not math.isnan(normalized) else math.nan
+    frames, seconds = self.frame - self._timed_from, self._train_seconds
+    self._timed_from, self._train_seconds = self.frame, 0.0
+    return dict(
+        iteration=self._results.num_rows, frame=self.frame,
+        eval_episode_return=evaluation.mean_return, train_episode_return=train_return,
+        eval_num_episodes=evaluation.num_episodes, train_num_episodes=train_episodes,
+        eval_frame_rate=evaluation.num_steps * config.units_per_step / evaluation.seconds,
+        train_frame_rate=frames / seconds if seconds else math.nan,
+        train_exploration_epsilon=loop.exploration_epsilon(config, self._state.num_steps),
+        train_state_value=means['state_value'], normalized_return=normalized,
+        capped_normalized_return=capped, human_gap=1.0 - capped,
+        updates=int(self._state.learner.num_updates),
+        **{name: means[name] for name in _LEARNER_METRICS})
+
+  def _probe(self) -> None:
+    config, params = self._config, self._state.learner.params
+    self._show('probe')
+    size = random_target.ProbeSize(
+        config.probe_targets, config.probe_steps, config.probe_batch_size, config.probe_pool_size)
+    inputs = parts_lib.observations(
+        self._parts, params, self._state.num_steps, config.probe_pool_size)
+    # The same key at every probe: the same random targets, so that probes compare.
+    row, arrays = record.measure(
+        self._parts.network, params, learner.make_optimizer(config), inputs,
+        parts_lib.key(config, parts_lib.PROBE), size)
+    path = self._folder / 'probes' / f'{self.frame}.npz'
+    path.parent.mkdir(exist_ok=True)
+    aside = path.with_suffix('.writing')
+    with open(aside, 'wb') as file:
+      np.savez(file, **arrays)
+    os.replace(aside, path)
+    updates = int(self._state.learner.num_updates)
+    self._write(self._probes, 'probes', dict(frame=self.frame, update=updates, **row))
+    log.info('frame %s: plasticity lost %.3f [%.3f, %.3f] (probe took %.0f s)',
+             f'{self.frame:,}', row['plasticity_lost'], row['plasticity_lost_low'],
+             row['plasticity_lost_high'], row['probe_seconds'])
+
+  def _write(self, file: metrics.CsvFile, name: str, row: dict[str, Any]) -> None:
+    file.append(row)
+    for sink in self._sinks:
+      sink.add(name, self.frame, row)
+
+  def _save(self) -> None:
+    self._show('checkpoint')
+    counters = dict(
+        episodes=self._episodes.state(), means=self._means.state(),
+        rows=dict(results=self._results.num_rows, probes=self._probes.num_rows))
+    root = self._folder / 'checkpoints'
+    snapshot.save(root, self._parts, self._state, self.frame, counters)
+    self._checkpointed = self.frame
+    checkpoint.prune(root, _KEEP, self._probes.frames)

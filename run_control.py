@@ -1,0 +1,31 @@
+"""Trains an agent on a DM Control task: python run_control.py --task=walker_walk."""
+
+import math
+import sys
+
+from absl import flags
+
+from agents import cli, parts
+from agents.config import Config
+from envs import control
+
+
+def settings(values: flags.FlagValues) -> dict:
+  """The task."""
+  return {'task': control.canonical_name(values.task)}
+
+
+def task(config: Config) -> parts.Task:
+  """The task of a config."""
+  return parts.Task(
+      make_env=lambda num_envs, seed: control.make(config.task, num_envs, seed),
+      normalize=lambda episode_return: math.nan)
+
+
+CONTROL = cli.Domain(
+    name='control', task_flag='task', default_task='cartpole_swingup', settings=settings,
+    task=task, flags={}, lists={'tasks': control.task_names})
+
+
+if __name__ == '__main__':
+  sys.exit(cli.main(CONTROL, sys.argv))

@@ -1,0 +1,183 @@
+"""The update, the optimiser and acting."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from dm_env import specs
+
+from agents import actions, config as config_lib, learner
+from replay import types
+
+DIMS, CHOICES = 2, 3
+
+
+def make(**overrides):
+  overrides = dict(torso='mlp', bins=CHOICES) | overrides
+  config = config_lib.resolve('control', 'test', 'double_dqn', [], overrides)
+  action_map = actions.action_map(specs.BoundedArray((DIMS,), np.float32, -1, 1), config.bins)
+  network = learner.make_network(config, (4,), 'float32', action_map)
+  return config, network, learner.make_agent(config, network)
+
+
+def transitions(size=8, seed=0):
+  rng = np.random.default_rng(seed)
+  return types.Transition(
+      rng.normal(size=(size, 4)).astype(np.float32),
+      rng.integers(0, CHOICES, (size, DIMS), np.int32),
+      rng.normal(size=size).astype(np.float32), np.full(size, 0.9, np.float32),
+      rng.normal(size=(size, 4)).astype(np.float32))
+
+
+UNIFORM = np.full(8, 1 / 8, np.float32)
+
+
+@pytest.mark.parametrize('optimizer', ['adam', 'rmsprop'])
+def test_with_zero_gradient_decay_shrinks_kernels_by_the_right_factor_and_nothing_else(optimizer):
+  config, network, _ = make(
+      optimizer=optimizer, weight_decay=0.1, learning_rate=0.5, norm='layer')
+  transform = learner.make_optimizer(config)
+  params = network.init(jax.random.key(0))
+  params = jax.tree.map(lambda x: x + 1.0, params)  # so that no bias is zero
+  zeros = jax.tree.map(jnp.zeros_like, params)
+  updates, _ = transform.update(zeros, transform.init(params), params)
+  after = optax.apply_updates(params, updates)
+  for module, tensors in params.items():
+    for name, before in tensors.items():
+      factor = 1 - 0.5 * 0.1 if name == 'w' else 1.0
+      np.testing.assert_allclose(after[module][name], before * factor, rtol=1e-6)
+
+
+def test_without_decay_the_optimizer_has_no_trace_of_it():
+  config, network, _ = make()
+  params = network.init(jax.random.key(0))
+  plain = learner.make_optimizer(config).init(params)
+  decayed = learner.make_optimizer(
+      make(weight_decay=0.1)[0]).init(params)
+  assert len(decayed) == len(plain) + 1
+
+
+def test_gradient_is_clipped_by_its_global_norm():
+  config, network, _ = make(max_gradient_norm=1.0, optimizer='rmsprop', learning_rate=1.0)
+  unclipped, _, _ = make(max_gradient_norm=0.0, optimizer='rmsprop', learning_rate=1.0)
+  params = network.init(jax.random.key(0))
+  gradient = jax.tree.map(lambda x: jnp.full_like(x, 7.0), params)
+  norm = optax.global_norm(gradient)
+  scaled = jax.tree.map(lambda g: g / norm, gradient)
+
+  def step(config, gradient):
+    transform = learner.make_optimizer(config)
+    return transform.update(gradient, transform.init(params), params)[0]
+
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5),
+               step(config, gradient), step(unclipped, scaled))
+
+
+def test_update_follows_the_hubers_gradient_of_the_td_errors():
+  config, network, agent = make(learning_rate=1e-3)
+  state = agent.init(jax.random.key(0))
+  state = state._replace(target_params=jax.tree.map(lambda x: x * 1.5, state.params))
+  batch = transitions()
+
+  def loss(params):
+    q_tm1 = network.apply(params, None, batch.obs_tm1).q_values
+    chooser = network.apply(state.params, None, batch.obs_t).q_values
+    values = network.apply(state.target_params, None, batch.obs_t).q_values
+    best = jnp.argmax(chooser, axis=-1)
+    future = jnp.take_along_axis(values, best[..., None], axis=-1)[..., 0].mean(axis=1)
+    taken = jnp.take_along_axis(q_tm1, batch.a_tm1[..., None], axis=-1)[..., 0].mean(axis=1)
+    error = batch.r_t + batch.discount_t * future - taken
+    return jnp.mean(jnp.where(jnp.abs(error) < 1, 0.5 * error**2, jnp.abs(error) - 0.5)), error
+
+  (expected_loss, expected_errors), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
+  transform = learner.make_optimizer(config)
+  updates, _ = transform.update(gradient, state.opt_state, state.params)
+  expected = optax.apply_updates(state.params, updates)
+  after, td_errors, metrics = agent.learn(state, batch, UNIFORM)
+  assert float(metrics['loss']) == pytest.approx(float(expected_loss), rel=1e-5)
+  np.testing.assert_allclose(td_errors, expected_errors, rtol=1e-4, atol=1e-5)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+               after.params, expected)
+
+
+def test_target_is_copied_every_period_and_only_then():
+  _, _, agent = make(target_update_period=3)
+  state = agent.init(jax.random.key(0))
+  initial = jax.tree.map(np.array, state.params)
+  for update in range(1, 7):
+    state, _, _ = agent.learn(state, transitions(seed=update), UNIFORM)
+    same = jax.tree.map(lambda a, b: bool(np.all(a == b)), state.target_params, state.params)
+    assert all(jax.tree.leaves(same)) == (update % 3 == 0)
+    if update < 3:
+      jax.tree.map(np.testing.assert_array_equal, state.target_params, initial)
+  assert int(state.num_updates) == 6
+
+
+def test_importance_weights_enter_only_where_replay_is_prioritized():
+  batch, skewed = transitions(), np.array([0.9] + [0.1 / 7] * 7, np.float32)
+
+  def loss(prioritized, probabilities):
+    _, _, agent = make(prioritized=prioritized)
+    return float(agent.learn(agent.init(jax.random.key(0)), batch, probabilities)[2]['loss'])
+
+  assert loss(False, skewed) == loss(False, UNIFORM)
+  assert loss(True, UNIFORM) == pytest.approx(loss(False, UNIFORM), rel=1e-6)
+  assert loss(True, skewed) != loss(True, UNIFORM)
+
+
+def test_two_updates_of_one_seed_agree_to_the_bit_and_of_two_seeds_differ():
+  def params(seed):
+    _, _, agent = make()
+    return agent.learn(agent.init(jax.random.key(seed)), transitions(), UNIFORM)[0].params
+
+  jax.tree.map(np.testing.assert_array_equal, params(1), params(1))
+  assert np.any(params(1)['head']['w'] != params(2)['head']['w'])
+
+
+@pytest.mark.parametrize('epsilon', [0.0, 0.3, 1.0])
+def test_each_dimension_explores_with_epsilon_over_dimensions(epsilon):
+  _, network, agent = make()
+  params = agent.init(jax.random.key(0)).params
+  observation = np.repeat(transitions(1).obs_tm1, 20_000, axis=0)
+  _, choices, values = agent.act(params, jax.random.key(2), observation, epsilon)
+  q_values = network.apply(params, None, observation).q_values
+  np.testing.assert_allclose(values, q_values.max(axis=-1).mean(axis=-1), rtol=1e-6)
+  off = np.mean(np.asarray(choices) != np.argmax(q_values, axis=-1), axis=0)
+  # A random choice is the greedy one with chance 1 / CHOICES.
+  expected = epsilon / DIMS * (1 - 1 / CHOICES)
+  np.testing.assert_allclose(off, expected, atol=0.011)
+  assert choices.dtype == np.int32
+
+
+def test_acting_uses_its_key_up():
+  _, _, agent = make()
+  params = agent.init(jax.random.key(0)).params
+  observation = np.repeat(transitions(1).obs_tm1, 64, axis=0)
+  key, first, _ = agent.act(params, jax.random.key(3), observation, 1.0)
+  _, second, _ = agent.act(params, key, observation, 1.0)
+  assert np.any(first != second)
+
+
+def test_bounded_actions_become_evenly_spaced_bins():
+  spec = specs.BoundedArray((2,), np.float32, [-1, 0], [1, 4])
+  action_map = actions.action_map(spec, 3)
+  np.testing.assert_array_equal(action_map.bins, [[-1, 0, 1], [0, 2, 4]])
+  choices = np.array([[0, 2], [1, 0]], np.int32)
+  values = action_map.to_environment(choices)
+  np.testing.assert_array_equal(values, [[-1, 4], [0, 0]])
+  assert values.dtype == np.float32
+
+
+def test_a_discrete_action_is_one_dimension():
+  action_map = actions.action_map(specs.DiscreteArray(6), 2)
+  assert (action_map.num_dims, action_map.num_choices) == (1, 6)
+  np.testing.assert_array_equal(action_map.to_environment(np.array([[4], [1]])), [4, 1])
+
+
+@pytest.mark.parametrize('spec, rule', [
+    (specs.BoundedArray((2,), np.float32, -np.inf, 1), 'must have finite bounds'),
+    (specs.Array((2,), np.float32), 'must be discrete or a bounded vector')])
+def test_an_action_without_bounds_is_refused(spec, rule):
+  with pytest.raises(ValueError, match=rule):
+    actions.action_map(spec, 2)

@@ -1,0 +1,130 @@
+"""Shapes, initial distributions and normalization of the Q-networks."""
+
+import jax
+import numpy as np
+import pytest
+
+from networks import layers, q_network, torsos
+
+SHAPES = {
+    'nature': ((4, 84, 84), 'uint8'), 'residual_mlp': ((5,), 'float32'), 'mlp': ((10, 5), 'float32')}
+
+
+def make(torso, norm='none', initializer='uniform_fan_in', shared_bias=False):
+  shape, dtype = SHAPES[torso]
+  return q_network.make(
+      torso=torso, observation_shape=shape, observation_dtype=dtype, num_action_dims=2,
+      num_choices=3, style=layers.Style(initializer, norm), shared_bias=shared_bias)
+
+
+def observations(torso, count=16, seed=0):
+  shape, dtype = SHAPES[torso]
+  values = np.random.default_rng(seed).normal(size=(count, *shape)) * 40 + 100
+  return values.clip(0, 255).astype(dtype)
+
+
+@pytest.mark.parametrize('torso', torsos.TORSOS)
+@pytest.mark.parametrize('norm', layers.NORMS)
+def test_utilities_and_features_have_their_shapes(torso, norm):
+  network = make(torso, norm)
+  params = network.init(jax.random.key(0))
+  out = network.apply(params, jax.random.key(1), observations(torso))
+  assert out.q_values.shape == (16, 2, 3)
+  assert out.q_values.dtype == np.float32
+  assert set(out.features) == set(network.activations)
+  for name, layer in out.features.items():
+    function = layers.ACTIVATIONS[network.activations[name]]
+    np.testing.assert_array_equal(function(layer.preactivation), layer.activation)
+    assert name in params
+
+
+def test_nature_has_the_published_parameters():
+  shapes = {module: {name: value.shape for name, value in tensors.items()}
+            for module, tensors in make('nature').init(jax.random.key(0)).items()}
+  assert shapes == {
+      'conv1': {'w': (8, 8, 4, 32), 'b': (32,)},
+      'conv2': {'w': (4, 4, 32, 64), 'b': (64,)},
+      'conv3': {'w': (3, 3, 64, 64), 'b': (64,)},
+      'dense1': {'w': (3136, 512), 'b': (512,)},
+      'head': {'w': (512, 6), 'b': (6,)}}
+
+
+@pytest.mark.parametrize('module, fan_in', [
+    ('conv1', 8 * 8 * 4), ('conv2', 4 * 4 * 32), ('conv3', 3 * 3 * 64), ('dense1', 3136),
+    ('head', 512)])
+def test_weights_and_biases_are_uniform_within_one_over_root_fan_in(module, fan_in):
+  tensors = make('nature').init(jax.random.key(3))[module]
+  bound = 1 / np.sqrt(fan_in)
+  for values in tensors.values():
+    assert np.abs(values).max() <= bound
+  weights = np.asarray(tensors['w'])
+  assert np.abs(weights).max() > 0.99 * bound
+  # A uniform variable's standard deviation is its half-width over the root of 3.
+  assert weights.std() == pytest.approx(bound / np.sqrt(3), rel=0.02)
+  assert len(np.unique(tensors['b'])) > 1
+
+
+def test_fan_out_initializer_scales_with_fan_out_and_leaves_biases_zero():
+  tensors = make('residual_mlp', initializer='uniform_fan_out').init(jax.random.key(0))['dense1']
+  bound = np.sqrt(3 * 0.333 / 512)
+  assert 0.98 * bound < np.abs(tensors['w']).max() <= bound
+  assert not np.any(tensors['b'])
+
+
+def test_shared_bias_is_one_number_for_every_output():
+  network = make('mlp', shared_bias=True)
+  params = network.init(jax.random.key(0))
+  assert 'b' not in params['head']
+  assert params['head_bias']['b'].shape == ()
+  before = network.apply(params, jax.random.key(1), observations('mlp')).q_values
+  moved = params | {'head_bias': {'b': params['head_bias']['b'] + 2.0}}
+  after = network.apply(moved, jax.random.key(1), observations('mlp')).q_values
+  np.testing.assert_allclose(after - before, 2.0, atol=1e-4)
+
+
+@pytest.mark.parametrize('torso', torsos.TORSOS)
+def test_layer_norm_precedes_every_nonlinearity(torso):
+  network = make(torso, 'layer')
+  params = network.init(jax.random.key(0))
+  out = network.apply(params, jax.random.key(1), observations(torso))
+  for name, layer in out.features.items():
+    assert set(params[f'{name}_norm']) == {'scale', 'offset'}
+    flat = np.asarray(layer.preactivation).reshape(16, -1)
+    np.testing.assert_allclose(flat.mean(axis=1), 0, atol=1e-4)
+    np.testing.assert_allclose(flat.std(axis=1), 1, atol=2e-2)
+
+
+def test_without_a_norm_there_is_no_parameter_of_one():
+  assert not any('norm' in module for module in make('nature').init(jax.random.key(0)))
+
+
+def test_residual_sum_is_taken_before_the_last_nonlinearity():
+  network = make('residual_mlp')
+  params = network.init(jax.random.key(0))
+  x = observations('residual_mlp')
+  weights = jax.tree.map(np.asarray, params)
+
+  def linear(name, value):
+    return value @ weights[name]['w'] + weights[name]['b']
+
+  skip = linear('dense1', x)
+  hidden = np.maximum(linear('dense2', skip), 0)
+  total = skip + linear('dense3', hidden)
+  elu = np.where(total > 0, total, np.expm1(np.minimum(total, 0)))
+  out = network.apply(params, jax.random.key(1), x)
+  expected = linear('head', elu).reshape(16, 2, 3)
+  np.testing.assert_allclose(out.q_values, expected, rtol=2e-4, atol=2e-3)
+
+
+def test_one_seed_is_one_network():
+  network = make('mlp')
+  first, second, other = (network.init(jax.random.key(k)) for k in (5, 5, 6))
+  jax.tree.map(np.testing.assert_array_equal, first, second)
+  assert np.any(first['dense1']['w'] != other['dense1']['w'])
+
+
+def test_unknown_torso_is_refused_by_name():
+  with pytest.raises(ValueError, match='torso=vgg: unknown; known are nature'):
+    q_network.make(
+        torso='vgg', observation_shape=(1,), observation_dtype='float32', num_action_dims=1,
+        num_choices=2, style=layers.Style())
