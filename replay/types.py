@@ -1,5 +1,7 @@
 """What flows into and out of a replay, and the protocol that both back ends keep."""
 
+import logging
+import math
 import pathlib
 from typing import Any, NamedTuple, Protocol
 
@@ -68,9 +70,10 @@ class Settings(NamedTuple):
 
 class Replay(Protocol):
   """Transitions in, batches out. Frames are stored once; a stack is a reference to frames."""
+  num_refused: int  # TD errors that were not finite and so changed no priority
 
   def add(self, step: Step) -> None:
-    """Stores a frame and its outcomes, each with the largest priority seen so far."""
+    """Stores a copy of the frame, and its outcomes with the largest priority seen so far."""
 
   def sample(self, batch_size: int) -> Sample:
     """Draws with replacement. Raises ReplayError where nothing was added yet."""
@@ -79,7 +82,10 @@ class Replay(Protocol):
     """Sets priorities to |td_error|; keys that have left are ignored; non-finite ones refused."""
 
   def observations(self, count: int, seed: int) -> np.ndarray:
-    """Draws `count` stored obs_tm1, [count, *observation], and changes nothing in the replay."""
+    """Draws `count` stored obs_tm1, [count, *observation]; later samples do not notice.
+
+    The local replay draws them uniformly by `seed`. Reverb draws them as `sample` does.
+    """
 
   def size(self) -> int:
     """Number of transitions that can be drawn."""
@@ -88,7 +94,10 @@ class Replay(Protocol):
     """Writes everything `restore` needs into `folder`, which must not exist yet."""
 
   def restore(self, folder: pathlib.Path) -> None:
-    """Replaces the contents by what `save` wrote; refuses a folder of another signature."""
+    """Replaces the contents by what `save` wrote.
+
+    Raises ValueError where the folder holds another signature or other settings.
+    """
 
   def close(self) -> None:
     """Frees what the replay holds outside this process. May be called twice."""
@@ -99,6 +108,7 @@ class ReplayError(RuntimeError):
 
 
 MIN_PRIORITY, MAX_PRIORITY = 1e-6, 1e6
+FIRST_PRIORITY = 1.0  # what an item enters with until a larger priority was seen
 
 
 def to_priorities(td_errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -115,3 +125,51 @@ def to_priorities(td_errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   valid = np.isfinite(td_errors)
   magnitude = np.abs(np.where(valid, td_errors, 0.0)) + MIN_PRIORITY
   return np.clip(magnitude, MIN_PRIORITY, MAX_PRIORITY), valid
+
+
+def to_updates(keys: np.ndarray, td_errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """What `update` may set: the keys and priorities whose TD errors are finite; logs the others.
+
+  Returns:
+    keys [V] uint64 and priorities [V] float64, of V <= B.
+  """
+  if keys.dtype != np.uint64 or keys.shape != td_errors.shape:  # JAX would cut them to 32 bits.
+    raise ValueError(f'keys: got {keys.dtype} {list(keys.shape)}, '
+                     f'must be uint64 {list(td_errors.shape)}, as td_errors')
+  priorities, valid = to_priorities(td_errors)
+  if not valid.all():
+    logging.warning('replay: refused %d of %d TD errors, which are not finite',
+                    np.count_nonzero(~valid), len(valid))
+  return keys[valid], priorities[valid]
+
+
+def check_step(signature: Signature, step: Step, episode_length: int) -> None:
+  """Raises ValueError, naming the field, where a step does not fit.
+
+  Args:
+    signature: what the replay holds.
+    step: what was to be added.
+    episode_length: frames of the stream's episode before this one; 0 where `step.is_first`.
+  """
+  frame = step.frame
+  if frame.shape != signature.frame_shape or frame.dtype.name != signature.frame_dtype:
+    raise ValueError(f'frame: got {frame.dtype.name} {list(frame.shape)}, but this replay holds '
+                     f'{signature.frame_dtype} {list(signature.frame_shape)}')
+  longest = min(signature.n_step, episode_length)
+  for num_steps, a_tm1, r_t, discount_t in step.outcomes:
+    if not 1 <= num_steps <= longest:
+      raise ValueError(f'num_steps: got {num_steps}, must be 1 to {longest} '
+                       f'(n_step={signature.n_step}, {episode_length} frames before this one)')
+    if a_tm1.shape != (signature.num_action_dims,) or a_tm1.dtype != np.int32:
+      raise ValueError(f'a_tm1: got {a_tm1.dtype.name} {list(a_tm1.shape)}, but this replay holds '
+                       f'int32 [{signature.num_action_dims}]')
+    if not (math.isfinite(r_t) and math.isfinite(discount_t)):
+      raise ValueError(f'r_t, discount_t: got {r_t}, {discount_t}, must be finite')
+
+
+def check_same(kind: str, saved: dict[str, Any], asked: Signature | Settings) -> None:
+  """Raises ValueError, naming the first field where what was saved is not what is asked for."""
+  for field, value in asked._asdict().items():
+    was = tuple(saved[field]) if isinstance(value, tuple) else saved[field]
+    if was != value:
+      raise ValueError(f'{kind}.{field}: the saved replay has {was}, this one {value}')

@@ -1,0 +1,178 @@
+"""A connection to a Reverb server on which nothing waits without a deadline.
+
+Reverb's own calls do: a dead or stopped server raises nothing in a sampler, a priority update or a
+new writer, which then wait for ever. Here they wait in a daemon thread, while the server is asked
+whether it lives.
+"""
+
+import importlib.metadata
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import reverb
+
+from replay import reverb_server, types
+
+# The sampler below is private: known to work in this version, and not used in another.
+_HAS_NEW_SAMPLER = importlib.metadata.version('dm-reverb') == '0.14.0'
+_NO_PROXY = 'no_grpc_proxy'
+_PROXY_VARIABLES = ('grpc_proxy', 'https_proxy', 'http_proxy')
+
+
+class Connection:
+  """A client of one server."""
+
+  def __init__(self, server: reverb_server.Server, deadline_s: float, patience_s: float):
+    """Connects and checks that the server is our run's.
+
+    Args:
+      server: whose process we started.
+      deadline_s: how long a living server may take to say that it lives.
+      patience_s: how long one that lives may take to do what it is asked.
+    """
+    self._server, self._deadline_s, self._patience_s = server, deadline_s, patience_s
+    endpoint = server.endpoint
+    if endpoint.pid == os.getpid() and endpoint.pid_namespace != reverb_server.pid_namespace():
+      raise types.ReplayError(
+          f'the replay server at {endpoint.address} has our process id, {endpoint.pid}, in another '
+          'PID namespace; Reverb would take it for this process and crash: start either again')
+    bypass_proxies()
+    self._client = reverb.Client(endpoint.address)
+    run_ids = run_ids_of(self.info('introduce itself'))
+    if endpoint.run_id not in run_ids:
+      raise types.ReplayError(f'the replay server at {endpoint.address} belongs to run '
+                              f'{" and ".join(run_ids) or "none"}, not to {endpoint.run_id}')
+
+  def info(self, task: str) -> dict[str, Any]:
+    """The server's tables by name. Raises ReplayError where it does not answer."""
+    if self._server.process.poll() is not None:
+      raise self._error(task, 'is dead')
+    try:
+      return self._client.server_info(timeout=max(1, round(self._deadline_s)))
+    except (RuntimeError, reverb.ReverbError) as error:
+      raise self._error(task, f'does not answer within {self._deadline_s:g} s') from error
+
+  def writer(self, num_refs: int, chunk_lengths: dict[str, int]) -> reverb.TrajectoryWriter:
+    """A writer that checks items against the tables' signatures."""
+    writer = self._call('open a writer', lambda: self._client.trajectory_writer(num_refs))
+    for column, length in chunk_lengths.items():
+      writer.configure((column,), num_keep_alive_refs=num_refs, max_chunk_length=length)
+    return writer
+
+  def flush(self, writer: reverb.TrajectoryWriter, max_pending: int) -> None:
+    """Waits until at most `max_pending` of the writer's items are unconfirmed."""
+    def done(seconds):
+      try:
+        writer.flush(max_pending, timeout_ms=round(1000 * seconds))
+      except reverb.DeadlineExceededError:
+        return False
+      except RuntimeError as error:
+        raise self._error('take transitions', f'failed: {error}') from error
+      return True
+    self._wait('take transitions', done, self._patience_s)
+
+  def sample(self, batch_size: int) -> list[tuple]:
+    """Draws [(key, probability, frames, scalars)]."""
+    return self._call(f'sample {batch_size} transitions',
+                      lambda: list(draw(self._client, batch_size, _HAS_NEW_SAMPLER)))
+
+  def set_priorities(self, priorities: dict[int, float]) -> None:
+    """Sets priorities by key. They must come from `types.to_priorities`, and only they."""
+    self._call(f'set {len(priorities)} priorities',
+               lambda: self._client.mutate_priorities(reverb_server.TABLE, priorities))
+
+  def checkpoint(self, patience_s: float) -> str:
+    """Writes a checkpoint and returns its folder."""
+    return self._call('write a checkpoint', self._client.checkpoint, patience_s)
+
+  def _call(self, task: str, function: Callable[[], Any], patience_s: float = 0) -> Any:
+    """Runs a function that has no deadline of its own, in a thread that is left if it hangs."""
+    results = []
+    def run():
+      try:
+        results.append((function(), None))
+      except Exception as error:  # Whatever it is, it is the caller's.
+        results.append((None, error))
+    thread = threading.Thread(target=run, daemon=True)
+    def done(seconds):
+      thread.join(seconds)
+      return not thread.is_alive()
+    thread.start()
+    self._wait(task, done, patience_s or self._patience_s)
+    [(result, error)] = results
+    if error is not None:
+      raise self._error(task, f'failed: {error}') from error
+    return result
+
+  def _wait(self, task: str, done: Callable[[float], bool], patience_s: float) -> None:
+    """Waits until `done(seconds)` within its seconds, or until the server is dead or wedged."""
+    end = time.monotonic() + patience_s
+    while not done(min(1.0, self._deadline_s)):
+      self.info(task)
+      if time.monotonic() > end:
+        raise self._error(task, f'answers, but did not finish within {patience_s:g} s')
+
+  def _error(self, task: str, cause: str) -> types.ReplayError:
+    endpoint, process, log = self._server.endpoint, self._server.process, self._server.log
+    message = (f'the replay server of run {endpoint.run_id} at {endpoint.address} {cause}; '
+               f'it was asked to {task}')
+    if process.poll() is not None:
+      message += f'; it ended with status {process.returncode}: {reverb_server.last_words(log)}'
+    proxies = [name for name in _PROXY_VARIABLES if name in os.environ]
+    return types.ReplayError(message + (f'; set here: {", ".join(proxies)}' if proxies else ''))
+
+
+def draw(client: reverb.Client, batch_size: int,
+         has_new_sampler: bool) -> Iterator[tuple[int, float, np.ndarray, np.ndarray]]:
+  """Draws items, none ahead of time: a prefetched one has stale priorities."""
+  if not has_new_sampler:
+    for item in client.sample(reverb_server.TABLE, batch_size, emit_timesteps=False):
+      yield item.info.key, item.info.probability, *item.data
+    return
+  # client.sample, but with a buffer of a whole batch, not of one item: three times as fast.
+  sampler = client._client.NewSampler(reverb_server.TABLE, batch_size, batch_size)
+  for _ in range(batch_size):
+    key, probability, _, _, _, frames, scalars = sampler.GetNextTrajectory()
+    yield int(key), float(probability), frames, scalars
+
+
+def run_ids_of(tables: dict[str, Any]) -> list[str]:
+  """The runs whose server this is, the newest first."""
+  prefix = reverb_server.run_table('')
+  return [name.removeprefix(prefix) for name in tables if name.startswith(prefix)]
+
+
+def bypass_proxies() -> None:
+  """Keeps gRPC from sending what is for this machine to an http_proxy, where it would hang."""
+  hosts = [host for host in os.environ.get(_NO_PROXY, '').split(',') if host]
+  os.environ[_NO_PROXY] = ','.join(dict.fromkeys([*hosts, 'localhost', '127.0.0.1', '::1']))
+
+
+def check_port(port: int) -> None:
+  """Raises ValueError where something listens on `port` already; 0 stands for any free one.
+
+  Two Reverb servers can share a port, and clients are then split between them at random: they set
+  SO_REUSEPORT. A listener that does not set it is refused, and so notices.
+  """
+  dual = socket.has_dualstack_ipv6()
+  family = socket.AF_INET6 if dual else socket.AF_INET
+  try:
+    socket.create_server(('', port), family=family, dualstack_ipv6=dual).close()
+    return
+  except OSError as error:
+    cause = error.strerror
+  bypass_proxies()
+  try:
+    run_ids = run_ids_of(reverb.Client(f'localhost:{port}').server_info(timeout=3))
+  except (RuntimeError, reverb.ReverbError):
+    run_ids = []
+  if run_ids:
+    raise ValueError(f'replay_port={port}: in use by the replay server of run {run_ids[0]}; '
+                     'end that run, or use another port, or 0 for any free one')
+  raise ValueError(f'replay_port={port}: {cause}, and it is no replay server of ours that listens '
+                   'there; use another port, or 0 for any free one')

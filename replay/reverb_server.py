@@ -1,0 +1,195 @@
+"""The Reverb server: its tables, its own process, and that process's life.
+
+`python -m replay.reverb_server SPEC` is the process, SPEC a JSON list of `Spec`'s fields; `launch`
+starts it. A process of its own, because a crash in Reverb is a segmentation fault; and never a
+fork, because one that follows Reverb's import hangs.
+"""
+
+import ctypes
+import json
+import os
+import pathlib
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from typing import BinaryIO, NamedTuple
+
+import reverb
+import tensorflow as tf
+from reverb import reverb_types
+
+from replay import types
+
+TABLE = 'transitions'
+_PR_SET_PDEATHSIG = 1
+
+
+class Spec(NamedTuple):
+  """What the server process is told."""
+  signature: types.Signature
+  settings: types.Settings
+  run_ids: tuple[str, ...]  # The run's, then those its checkpoint was written under.
+  port: int  # 0: any free one
+  checkpoint: str | None  # A checkpoint's folder, which is only read.
+  parent: int  # The process it dies with.
+
+
+class Endpoint(NamedTuple):
+  """Where a server listens, and who it is."""
+  host: str
+  port: int
+  run_id: str
+  pid: int
+  pid_namespace: str
+
+  @property
+  def address(self) -> str:
+    return f'{self.host}:{self.port}'
+
+
+class Server(NamedTuple):
+  """A server process that this process started."""
+  endpoint: Endpoint
+  folder: pathlib.Path  # Its private folder.
+  process: subprocess.Popen
+  log: BinaryIO  # What it writes to stderr.
+
+
+def run_table(run_id: str) -> str:
+  """The name of the table by which a client knows the server of its own run."""
+  return f'run-{run_id}'
+
+
+def pid_namespace() -> str:
+  """This process's PID namespace, such as 'pid:[4026531836]'."""
+  return os.readlink('/proc/self/ns/pid')
+
+
+def window_length(signature: types.Signature) -> int:
+  """Frames an item refers to: obs_tm1's, obs_t's and what lies between them."""
+  return signature.stack + signature.n_step
+
+
+def tables(spec: Spec) -> list[reverb.Table]:
+  """The transitions' table, and an empty one for each run id."""
+  signature, settings = spec.signature, spec.settings
+  window = (window_length(signature), *signature.frame_shape)
+  item = {
+      'frames': tf.TensorSpec(window, tf.dtypes.as_dtype(signature.frame_dtype)),
+      'scalars': tf.TensorSpec((signature.num_action_dims + 3,), tf.float32)}
+  uniform, fifo = reverb.selectors.Uniform(), reverb.selectors.Fifo()
+  prioritized = reverb.selectors.Prioritized(settings.priority_exponent)
+  limiter = reverb.rate_limiters.MinSize
+  return [
+      reverb.Table(TABLE, prioritized if settings.prioritized else uniform, fifo,
+                   settings.capacity, limiter(1), signature=item),
+      *(reverb.Table(run_table(run_id), uniform, fifo, 1, limiter(1))
+        for run_id in spec.run_ids)]
+
+
+def check_table(table: reverb_types.TableInfo, spec: Spec) -> None:
+  """Raises ReplayError where a server's table is not what was asked for.
+
+  On loading, a checkpoint's settings win over the ones asked for, silently.
+  """
+  for field, wanted in _describe(tables(spec)[0].info).items():
+    was = _describe(table)[field]
+    if was != wanted:
+      raise types.ReplayError(f'the replay server has {field} {was}, not {wanted}')
+
+
+def _describe(table: reverb_types.TableInfo) -> dict[str, str]:
+  limiter = table.rate_limiter_info
+  named = {
+      'max_size': table.max_size, 'signature': table.signature, 'sampler': table.sampler_options,
+      'remover': table.remover_options, 'min_size_to_sample': limiter.min_size_to_sample,
+      'min_diff': limiter.min_diff, 'max_diff': limiter.max_diff}
+  return {name: ' '.join(str(value).split()) for name, value in named.items()}
+
+
+def launch(spec: Spec, scratch: pathlib.Path | None, deadline_s: float) -> Server:
+  """Starts a server and waits until it listens.
+
+  The server dies with the thread that calls this: call it from one that lives as long as it is
+  needed.
+
+  Args:
+    spec: what to serve.
+    scratch: where the server's private folder is made; None for the system's temporary folder.
+    deadline_s: how long it may take to listen.
+
+  Raises:
+    ReplayError: it ended, or did not listen in time; with its last words.
+  """
+  root = pathlib.Path(__file__).resolve().parent.parent
+  # Reverb deletes whatever else lies in its folder, so that is nobody else's; its mode is 0700.
+  folder = tempfile.mkdtemp(prefix='replay-', dir=scratch and scratch.resolve())
+  log = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the server)
+  process = subprocess.Popen(
+      [sys.executable, '-m', 'replay.reverb_server', json.dumps(spec), folder], cwd=root,
+      env={'TF_CPP_MIN_LOG_LEVEL': '2', **os.environ},
+      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
+      start_new_session=True)  # Ctrl-C at the terminal is for us alone: we have yet to save.
+  with process.stdout:
+    readable, _, _ = select.select([process.stdout], [], [], deadline_s)
+    line = process.stdout.readline() if readable else b''
+  port = json.loads(line)['port'] if line else 0
+  endpoint = Endpoint('localhost', port, spec.run_ids[0], process.pid, pid_namespace())
+  server = Server(endpoint, pathlib.Path(folder), process, log)
+  if not line:
+    stop(server)
+    cause = 'ended at once' if readable else f'did not start within {deadline_s:g} s'
+    raise types.ReplayError(f'the replay server {cause}: {last_words(log)}')
+  return server
+
+
+def stop(server: Server, deadline_s: float = 5.0) -> None:
+  """Ends a server's process and removes its folder."""
+  server.process.terminate()
+  try:
+    server.process.wait(deadline_s)
+  except subprocess.TimeoutExpired:  # Stopped or wedged.
+    server.process.kill()
+    server.process.wait()
+  shutil.rmtree(server.folder, ignore_errors=True)
+
+
+def last_words(log: BinaryIO) -> str:
+  """The last line that a server wrote to stderr."""
+  size = os.fstat(log.fileno()).st_size
+  text = os.pread(log.fileno(), 1000, max(0, size - 1000)).decode(errors='replace')
+  return text.strip().rpartition('\n')[2] or 'it wrote nothing'
+
+
+def main(argument: str, folder: str) -> None:
+  """Serves until SIGTERM, which also comes when the parent dies; then removes `folder`."""
+  spec = _parse(argument)
+  ended = threading.Event()
+  signal.signal(signal.SIGTERM, lambda *_: ended.set())
+  ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+  try:
+    if os.getppid() != spec.parent:
+      return  # It died before we could ask to be told.
+    checkpointer = reverb.checkpointers.DefaultCheckpointer(folder, '', spec.checkpoint)
+    server = reverb.Server(tables(spec), spec.port or None, checkpointer)
+    print(json.dumps({'port': server.port}), flush=True)
+    os.dup2(2, 1)  # Nobody reads stdout any more.
+    ended.wait()  # Not server.wait(), under which no signal handler runs.
+    server.stop()
+  finally:
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _parse(argument: str) -> Spec:
+  spec = Spec(*json.loads(argument))
+  shape, *rest = spec.signature
+  return spec._replace(signature=types.Signature(tuple(shape), *rest),
+                       settings=types.Settings(*spec.settings))
+
+
+if __name__ == '__main__':
+  main(*sys.argv[1:])
