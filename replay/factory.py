@@ -17,10 +17,10 @@ def default_kind() -> str:
 
 def make(kind: str, signature: types.Signature, settings: types.Settings, run_id: str,
          port: int = 0, scratch: pathlib.Path | None = None) -> types.Replay:
-  """Makes a replay; see `reverb_client.start` for what only Reverb heeds."""
+  """Makes a replay; see `reverb_replay.start` for what only Reverb heeds."""
   if _is_local(kind):
     return local.LocalReplay(signature, settings)
-  return _reverb_client().start(signature, settings, run_id, port, scratch)
+  return _reverb_replay().start(signature, settings, run_id, port, scratch)
 
 
 def estimate_bytes(kind: str, signature: types.Signature,
@@ -29,13 +29,13 @@ def estimate_bytes(kind: str, signature: types.Signature,
   if _is_local(kind):
     exact = local.estimate_bytes(signature, settings)
     return exact, exact
-  return _reverb_client().estimate_bytes(signature, settings)
+  return _reverb_replay().estimate_bytes(signature, settings)
 
 
 def check(kind: str, port: int) -> None:
   """Raises ValueError where `make` would refuse these: before anything is built."""
   if not _is_local(kind):
-    _reverb_client().check_port(port)
+    _reverb_replay().check_port(port)
 
 
 def _is_local(kind: str) -> bool:
@@ -44,12 +44,12 @@ def _is_local(kind: str) -> bool:
   return kind == 'local'
 
 
-def _reverb_client() -> python_types.ModuleType:
+def _reverb_replay() -> python_types.ModuleType:
   """Imports Reverb, and with it TensorFlow, which takes seconds."""
   if importlib.util.find_spec('reverb') is None:
     raise ValueError(
         'replay=reverb: needs dm-reverb, which has wheels for CPython 3.9-3.11 on Linux x86-64 '
         'only; install the Reverb set with `make setup` under python3.11, or use --replay=local')
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # Errors only.
-  from replay import reverb_client
-  return reverb_client
+  from replay import reverb_replay
+  return reverb_replay

@@ -26,6 +26,9 @@ from replay import types
 
 TABLE = 'transitions'
 _PR_SET_PDEATHSIG = 1
+# What ends the server: its parent's word or death. SIGTERM does not, since a cluster's scheduler
+# sends that to every process of a job, and the trainer has yet to save.
+_END = signal.SIGHUP
 
 
 class Spec(NamedTuple):
@@ -133,7 +136,7 @@ def launch(spec: Spec, scratch: pathlib.Path | None, deadline_s: float) -> Serve
       [sys.executable, '-m', 'replay.reverb_server', json.dumps(spec), folder], cwd=root,
       env={'TF_CPP_MIN_LOG_LEVEL': '2', **os.environ},
       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
-      start_new_session=True)  # Ctrl-C at the terminal is for us alone: we have yet to save.
+      start_new_session=True)  # Out of the reach of the terminal's Ctrl-C.
   with process.stdout:
     readable, _, _ = select.select([process.stdout], [], [], deadline_s)
     line = process.stdout.readline() if readable else b''
@@ -149,7 +152,7 @@ def launch(spec: Spec, scratch: pathlib.Path | None, deadline_s: float) -> Serve
 
 def stop(server: Server, deadline_s: float = 5.0) -> None:
   """Ends a server's process and removes its folder."""
-  server.process.terminate()
+  server.process.send_signal(_END)
   try:
     server.process.wait(deadline_s)
   except subprocess.TimeoutExpired:  # Stopped or wedged.
@@ -166,11 +169,13 @@ def last_words(log: BinaryIO) -> str:
 
 
 def main(argument: str, folder: str) -> None:
-  """Serves until SIGTERM, which also comes when the parent dies; then removes `folder`."""
+  """Serves until the parent says so or dies; then removes `folder`."""
   spec = _parse(argument)
   ended = threading.Event()
-  signal.signal(signal.SIGTERM, lambda *_: ended.set())
-  ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+  signal.signal(_END, lambda *_: ended.set())
+  for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, signal.SIG_IGN)
+  ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, _END)
   try:
     if os.getppid() != spec.parent:
       return  # It died before we could ask to be told.
