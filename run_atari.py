@@ -4,7 +4,7 @@ import sys
 
 from absl import flags
 
-from agents import cli, parts
+from agents import cli, command_line, parts
 from agents.config import Config
 from envs import atari, protocols, scores
 
@@ -24,7 +24,7 @@ def task(config: Config) -> parts.Task:
       normalize=lambda episode_return: scores.normalized_return(config.task, episode_return))
 
 
-ATARI = cli.Domain(
+ATARI = command_line.Domain(
     name='atari', task_flag='game', default_task='pong', settings=settings, task=task,
     flags={'protocol': ('dqn_zoo', 'how the game is played and scored; see --list=protocols')},
     lists={

@@ -5,7 +5,7 @@ import sys
 
 from absl import flags
 
-from agents import cli, parts
+from agents import cli, command_line, parts
 from agents.config import Config
 from envs import control
 
@@ -22,7 +22,7 @@ def task(config: Config) -> parts.Task:
       normalize=lambda episode_return: math.nan)
 
 
-CONTROL = cli.Domain(
+CONTROL = command_line.Domain(
     name='control', task_flag='task', default_task='cartpole_swingup', settings=settings,
     task=task, flags={}, lists={'tasks': control.task_names})
 

@@ -1,9 +1,11 @@
 """What a person sees while a run goes: one live line on a terminal, a line a minute elsewhere."""
 
+import contextlib
 import logging
 import pathlib
 import sys
 import time
+from collections.abc import Iterator
 
 from rich import console as rich_console
 from rich import progress as rich_progress
@@ -15,17 +17,23 @@ _LOG_SECONDS = 60.0
 _REFRESH_SECONDS = 0.5
 
 
-def start_log(path: pathlib.Path) -> logging.Handler:
-  """Sends what is logged to `path` too, appended; returns the handler to close."""
+@contextlib.contextmanager
+def logging_to(path: pathlib.Path) -> Iterator[None]:
+  """Sends what is logged to `path` too, appended, with tracebacks that a terminal is spared."""
   handler = logging.FileHandler(path)
   handler.setFormatter(logging.Formatter('%(asctime)s %(message)s', '%Y-%m-%d %H:%M:%S'))
   log.addHandler(handler)
-  return handler
+  try:
+    yield
+  finally:
+    log.removeHandler(handler)
+    handler.close()
 
 
 def log_to_stderr() -> None:
   """Sends what is logged to standard error, once; the root logger stays the libraries'."""
-  log.setLevel(logging.INFO)
+  log.setLevel(logging.DEBUG)
+  _stderr.setLevel(logging.INFO)
   log.propagate = False
   _stderr.setFormatter(logging.Formatter('%(asctime)s %(message)s', '%H:%M:%S'))
   _stderr.setStream(sys.stderr)

@@ -41,8 +41,8 @@ def check(
         f'replay_capacity={config.replay_capacity}: must fit in memory; {config.replay} replay '
         f'of {filled.capacity:,} transitions takes {span}, {_gigabytes(free)} is free; set less '
         'with --set replay_capacity=N')
-  log.info('replay: %s for %s transitions, %s free', span, f'{filled.capacity:,}',
-           _gigabytes(free))
+  log.info('%s replay: %s for %s transitions, %s free', config.replay, span,
+           f'{filled.capacity:,}', _gigabytes(free))
   if high > free:
     log.warning('replay: may not fit where frames compress badly')
 

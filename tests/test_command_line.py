@@ -1,0 +1,199 @@
+"""Every refusal of the command line: one line with flag, value and rule, exit 2, nothing built."""
+
+import json
+import os
+import re
+import socket
+
+import pytest
+
+import run_atari
+import run_control
+from agents import cli, command_line, errors, memory
+from replay import factory
+
+
+def refuse(capsys, tmp_path, domain, script, *arguments):
+  """Runs `main`, which must refuse; returns its line without the script's name."""
+  before = sorted(tmp_path.rglob('*'))
+  assert cli.main(domain, [script, *arguments]) == cli.BAD_ARGUMENT
+  out, err = capsys.readouterr()
+  assert out == ''
+  assert err.count('\n') == 1 and err.startswith(f'{script}: '), err
+  assert sorted(tmp_path.rglob('*')) == before
+  return err.removeprefix(f'{script}: ').rstrip()
+
+
+ATARI = (
+    (['--game=Pongg'], r'game=Pongg: unknown.*pong'),
+    (['--agent=dqnn'], r'agent=dqnn: unknown; did you mean dqn'),
+    (['--interventions=lnn'], r'interventions=lnn: unknown; did you mean ln\?'),
+    (['--interventions=ln,wd,ln'], r'interventions=ln: given twice'),
+    (['--protocol=machado'], r'protocol=machado: unknown.*machado2018'),
+    (['--num_frames=0'], r'num_frames=0: must be at least 1'),
+    (['--num_frames=-4'], r'num_frames=-4: must be at least 1'),
+    (['--num_frames=1M'], r'.*num_frames.*1M'),
+    (['--eval_frames=0'], r'eval_frames=0: must be at least 1'),
+    (['--eval_every_frames=-1'], r'eval_every_frames=-1: must be at least 0'),
+    (['--probe_every_frames=-1'], r'probe_every_frames=-1: must be at least 0'),
+    (['--checkpoint_every_frames=-1'], r'checkpoint_every_frames=-1: must be at least 0'),
+    (['--num_envs=0'], r'num_envs=0: must be at least 1'),
+    (['--seed=-1'], r'seed=-1: must be from 0'),
+    (['--set=nstep=3'], r'set=nstep: unknown; did you mean n_step'),
+    (['--set=n_step=x'], r'set=n_step=x: must be a whole number'),
+    (['--replay=disk'], r'replay=disk: .*reverb'),
+    (['--replay=local', '--replay_port=70000'], r'replay_port=70000: must be from 0 to 65535'),
+    (['--track=mlflow'], r'track=mlflow: unknown; known are tensorboard'),
+    (['--list=game'], r'list=game: unknown; did you mean games\?'),
+    (['--game_name=pong'], r"Unknown command line flag 'game_name'"),
+    (['pong'], r'argument=pong: must be a flag'),
+    (['--resume'], r'resume=true: needs --run_dir'),
+    (['--set=torso=residual_mlp', '--set=replay_capacity=900000000000', '--replay=local'],
+     r'replay_capacity=900000000000: must fit in memory; .* takes [\d.]+ GB, [\d.]+ GB is free'),
+)
+
+
+@pytest.mark.parametrize('arguments, message', ATARI, ids=[' '.join(a) for a, _ in ATARI])
+def test_bad_atari_arguments_are_refused(capsys, tmp_path, arguments, message):
+  line = refuse(capsys, tmp_path, run_atari.ATARI, 'run_atari.py',
+                f'--run_dir={tmp_path}/run', *arguments[:3] if arguments != ['--resume']
+                else ('--run_dir=', '--resume'))
+  assert re.match(message, line), line
+
+
+def test_an_unknown_task_is_refused(capsys, tmp_path):
+  line = refuse(capsys, tmp_path, run_control.CONTROL, 'run_control.py', '--task=walker_wlk',
+                f'--run_dir={tmp_path}/run')
+  assert re.match(r'task=walker_wlk: unknown.*walker_walk', line), line
+
+
+SMALL = ('--replay=local', '--num_steps=20', '--eval_every_steps=0', '--probe_every_steps=0',
+         '--set=torso=mlp', '--track=')
+
+
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('runs') / 'run'
+  assert cli.main(
+      run_control.CONTROL, ['run_control.py', f'--run_dir={folder}', *SMALL]) == cli.DONE
+  return folder
+
+
+@pytest.mark.parametrize('arguments, message', [
+    ([], r'run_dir=.*: holds a run already; continue it with --resume'),
+    (['--resume', '--seed=7'], r'run_dir=.*: belongs to another config: there seed=1, here seed=7'),
+    (['--resume', '--interventions=ln'],
+     r"run_dir=.*: another config|run_dir=.*: belongs to another config: there interventions=\[\]"),
+    (['--resume', '--task=walker_walk'],
+     r'run_dir=.*: belongs to another config: there task=cartpole_swingup')])
+def test_a_folder_that_holds_a_run_is_not_overwritten(capsys, finished, arguments, message):
+  line = refuse(capsys, finished, run_control.CONTROL, 'run_control.py',
+                f'--run_dir={finished}', *SMALL, *arguments)
+  assert re.match(message, line), line
+
+
+def test_a_folder_of_other_files_is_not_written_to(capsys, tmp_path):
+  (tmp_path / 'thesis.tex').touch()
+  line = refuse(capsys, tmp_path, run_control.CONTROL, 'run_control.py', f'--run_dir={tmp_path}')
+  assert re.match(r'run_dir=.*: must be new, empty or a run', line), line
+
+
+@pytest.mark.parametrize('text', ['', '{', '[]', '{"seed": 1}'])
+def test_a_damaged_config_is_refused(capsys, tmp_path, text):
+  (tmp_path / 'config.json').write_text(text)
+  line = refuse(capsys, tmp_path, run_control.CONTROL, 'run_control.py',
+                f'--run_dir={tmp_path}', '--resume')
+  assert re.match(r'run_dir=.*: its config.json must be one that a run wrote', line), line
+
+
+def test_a_file_in_place_of_a_folder_is_refused(capsys, tmp_path):
+  (tmp_path / 'file').touch()
+  line = refuse(capsys, tmp_path, run_control.CONTROL, 'run_control.py',
+                f'--run_dir={tmp_path}/file/run')
+  assert re.match(r'run_dir=.*: must be a folder; .*file is a file', line), line
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason='root may write anywhere')
+def test_an_unwritable_folder_is_refused(capsys, tmp_path):
+  (tmp_path / 'closed').mkdir(mode=0o500)
+  line = refuse(capsys, tmp_path, run_control.CONTROL, 'run_control.py',
+                f'--run_dir={tmp_path}/closed/run')
+  assert re.match(r'run_dir=.*: must be writable; .*closed is not', line), line
+
+
+@pytest.mark.reverb
+def test_a_busy_port_is_refused(capsys, tmp_path):
+  with socket.socket() as other:
+    other.bind(('', 0))
+    other.listen()
+    port = other.getsockname()[1]
+    line = refuse(capsys, tmp_path, run_control.CONTROL, 'run_control.py', '--replay=reverb',
+                  f'--replay_port={port}', f'--run_dir={tmp_path}/run')
+  assert line.startswith(f'replay_port={port}: '), line
+
+
+def test_reverb_without_its_wheel_says_what_to_install(capsys, tmp_path, monkeypatch):
+  monkeypatch.setattr(factory.importlib.util, 'find_spec', lambda name: None)
+  line = refuse(capsys, tmp_path, run_control.CONTROL, 'run_control.py', '--replay=reverb',
+                f'--run_dir={tmp_path}/run')
+  assert line.startswith('replay=reverb: needs dm-reverb') and 'make setup' in line
+
+
+def test_config_json_holds_every_setting_versions_and_the_command_line(finished):
+  stored = json.loads((finished / 'config.json').read_text())
+  assert stored['domain'] == 'control' and stored['unit'] == 'steps'
+  assert stored['replay_capacity'] == 1_000_000 and stored['run_length'] == 20
+  assert {'python', 'pliant', 'jax', 'numpy'} <= stored['versions'].keys()
+  assert len(stored['run_id']) == 12 and stored['command_line']
+
+
+@pytest.mark.parametrize('domain, table, some', [
+    (run_atari.ATARI, 'games', {'pong', 'ms_pacman'}),
+    (run_atari.ATARI, 'protocols', {'dqn_zoo', 'machado2018', 'dopamine'}),
+    (run_control.CONTROL, 'tasks', {'walker_walk', 'cartpole_swingup'}),
+    (run_control.CONTROL, 'agents', {'dqn', 'double_dqn'}),
+    (run_control.CONTROL, 'interventions', {'ln', 'wd'})])
+def test_lists_are_printed(capsys, domain, table, some):
+  assert cli.main(domain, ['run.py', f'--list={table}']) == cli.DONE
+  printed = {line.split(':')[0] for line in capsys.readouterr().out.splitlines()}
+  assert some <= printed
+
+
+def test_help_names_every_flag(capsys):
+  assert cli.main(run_atari.ATARI, ['run_atari.py', '--help']) == cli.DONE
+  out = capsys.readouterr().out
+  for flag in ('--game', '--interventions', '--eval_every_frames', '--resume', '--set'):
+    assert flag in out
+
+
+def test_default_folder_is_named_after_the_run():
+  command = command_line.parse(
+      run_atari.ATARI,
+      ['run_atari.py', '--game=MsPacman', '--interventions=wd,ln', '--seed=3', '--replay=local'])
+  assert re.fullmatch(
+      r'runs/ms_pacman/double_dqn\+ln\+wd/seed3-\d{8}-\d{6}', str(command.folder))
+  assert command.config.protocol == 'dqn_zoo'
+
+
+def test_a_protocols_epsilon_is_stronger_than_the_agents_and_weaker_than_set():
+  def epsilon(*arguments):
+    argv = ['run_atari.py', '--replay=local', *arguments]
+    return command_line.parse(run_atari.ATARI, argv).config.eval_epsilon
+  assert epsilon() == 0.01
+  assert epsilon('--protocol=dopamine') == 0.001
+  assert epsilon('--protocol=dopamine', '--set=eval_epsilon=0.2') == 0.2
+
+
+def test_memory_is_the_least_of_machine_and_control_group(tmp_path, monkeypatch):
+  machine = memory.available()
+  assert machine > 0
+  (tmp_path / 'memory.max').write_text('5000\n')
+  (tmp_path / 'memory.current').write_text('2000\n')
+  monkeypatch.setattr(memory, '_CGROUP', tmp_path)
+  assert memory.available() == 3000
+  (tmp_path / 'memory.max').write_text('max\n')
+  assert memory.available() > 3000
+
+
+def test_usage_errors_are_value_errors():
+  assert issubclass(errors.UsageError, ValueError)

@@ -1,0 +1,134 @@
+"""The loop on Catch: order, counting, learning, several environments, evaluation."""
+
+import threading
+
+import jax
+import numpy as np
+import pytest
+
+from agents import config as config_lib
+from agents import loop, parts, snapshot
+from envs import catch
+from replay import factory
+from replay import types as replay_types
+
+ROWS = 6
+
+
+def make_config(**overrides):
+  overrides = dict(
+      torso='mlp', min_replay_size=100, replay_capacity=2000, steps_per_update=2,
+      target_update_period=50, learning_rate=1e-3, exploration_decay_steps=1500,
+      exploration_epsilon_begin=1.0, exploration_epsilon_end=0.05, batch_size=32,
+      n_step=1, discount=0.95) | overrides
+  return config_lib.resolve('control', 'catch', 'double_dqn', [], overrides)
+
+
+def build(config, kind='local', pixels=False):
+  task = parts.Task(
+      lambda num_envs, seed: catch.make(num_envs, seed, ROWS, 5, pixels), lambda r: r)
+  settings = replay_types.Settings(
+      config.replay_capacity, config.prioritized, config.priority_exponent, config.seed)
+  return parts.build(
+      config, task, lambda signature: factory.make(kind, signature, settings, 'test-loop'))
+
+
+def train(run, num_steps):
+  state = snapshot.start(run)
+  steps = loop.train(
+      run.player, run.env, run.accumulator, run.replay, run.config, state)
+  updates = 0
+  while state.num_steps < num_steps:
+    progress = next(steps)
+    state = progress.state
+    updates += len(progress.updates)
+  return state, updates
+
+
+def mean_return(run, state):
+  evaluation = parts.evaluate(
+      run, state.learner.params, state.num_steps, threading.Event(), lambda: None)
+  return evaluation.mean_return
+
+
+@pytest.mark.parametrize('kind', ['local', pytest.param('reverb', marks=pytest.mark.reverb)])
+@pytest.mark.parametrize('overrides', [
+    {}, {'prioritized': True, 'n_step': 3, 'norm': 'layer', 'weight_decay': 1e-2},
+], ids=['plain', 'prioritized_3_step_ln_wd'])
+def test_learns_catch(kind, overrides):
+  run = build(make_config(eval_length=250, **overrides), kind)
+  try:
+    assert mean_return(run, snapshot.start(run)) < 0.5
+    state, _ = train(run, 3000)
+    assert mean_return(run, state) > 0.9
+  finally:
+    run.replay.close()
+
+
+@pytest.mark.parametrize('num_envs', [1, 3])
+@pytest.mark.parametrize('period', [1, 4, 5])
+def test_one_update_for_every_period_of_agent_steps(num_envs, period):
+  config = make_config(steps_per_update=period, min_replay_size=1, num_envs=num_envs)
+  state, updates = train(build(config), 60)
+  # A first frame is no agent step, and the first step or two store what there is to learn from.
+  assert updates == pytest.approx(state.num_steps / period, abs=num_envs / period + 1)
+  assert int(state.learner.num_updates) == updates
+
+
+def test_no_update_before_the_replay_has_its_least_size():
+  _, updates = train(build(make_config(min_replay_size=100)), 99)
+  assert updates == 0
+
+
+def test_first_frames_are_no_agent_steps():
+  run = build(make_config())
+  state, _ = train(run, 40)
+  assert run.replay.size() == state.num_steps  # Catch's every step completes a transition
+
+
+def test_every_variant_of_shape_runs():
+  run = build(make_config(torso='nature', min_replay_size=20, batch_size=4), pixels=True)
+  state, updates = train(run, 30)
+  assert updates > 0
+  assert np.isfinite(jax.tree.leaves(state.learner.params)[0]).all()
+
+
+def test_epsilon_is_linear_after_the_least_size():
+  config = make_config(min_replay_size=100, exploration_decay_steps=200,
+                       exploration_epsilon_begin=1.0, exploration_epsilon_end=0.2)
+  epsilons = [loop.exploration_epsilon(config, steps) for steps in (0, 100, 150, 200, 300, 9000)]
+  assert epsilons == pytest.approx([1.0, 1.0, 0.8, 0.6, 0.2, 0.2])
+
+
+def test_evaluation_leaves_training_as_it_was_and_repeats():
+  def params(evaluate):
+    run = build(make_config(eval_length=20))
+    state = snapshot.start(run)
+    steps = loop.train(
+        run.player, run.env, run.accumulator, run.replay, run.config, state)
+    for step in range(300):
+      state = next(steps).state
+      if evaluate and step % 50 == 0:
+        first, second = mean_return(run, state), mean_return(run, state)
+        assert first == second
+        parts.observations(run, state.learner.params, state.num_steps, 60)
+    return state.learner.params
+
+  jax.tree.map(np.testing.assert_array_equal, params(False), params(True))
+
+
+def test_an_evaluation_that_is_stopped_gives_nothing():
+  run, stop = build(make_config()), threading.Event()
+  stop.set()
+  params = snapshot.start(run).learner.params
+  assert parts.evaluate(run, params, 0, stop, lambda: None) is None
+
+
+@pytest.mark.parametrize('stored', [0, 200])
+def test_observations_come_from_acting_until_replay_has_enough(stored):
+  run = build(make_config())
+  state, _ = train(run, stored)
+  seen = parts.observations(run, state.learner.params, state.num_steps, 50)
+  assert seen.shape == (50, ROWS, 5)
+  assert len(np.unique(seen.reshape(50, -1), axis=0)) > 5
+  assert set(np.unique(seen)) == {0.0, 1.0}

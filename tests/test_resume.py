@@ -1,0 +1,101 @@
+"""Same seed, same run to the bit; killed and continued, still the same."""
+
+import random
+import signal
+
+import numpy as np
+import pytest
+
+from agents import checkpoint
+from tests import runs
+
+RESULTS_FRAMES = ['0', '300', '600', '900']
+
+
+@pytest.fixture(scope='module')
+def uninterrupted(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('runs') / 'uninterrupted'
+  status, _, err = runs.run('run_control.py', *runs.SMALL, f'--run_dir={folder}')
+  assert status == 0, err
+  return folder
+
+
+def same_tensors(one, other):
+  assert one.keys() == other.keys()
+  return all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def assert_same_run(folder, reference):
+  for name in ('results.csv', 'probes.csv'):
+    assert runs.rows(folder / name) == runs.rows(reference / name)
+  assert same_tensors(runs.tensors(folder, 900), runs.tensors(reference, 900))
+
+
+def test_rows_come_once_at_their_frames(uninterrupted):
+  assert [row['frame'] for row in runs.rows(uninterrupted / 'results.csv')] == RESULTS_FRAMES
+  assert [row['frame'] for row in runs.rows(uninterrupted / 'probes.csv')] == ['0', '450', '900']
+
+
+def test_one_seed_is_one_run_to_the_bit(uninterrupted, tmp_path):
+  folder = tmp_path / 'again'
+  assert runs.run('run_control.py', *runs.SMALL, f'--run_dir={folder}')[0] == 0
+  assert_same_run(folder, uninterrupted)
+
+
+def test_another_seed_is_another_run(uninterrupted, tmp_path):
+  folder = tmp_path / 'other'
+  assert runs.run('run_control.py', *runs.SMALL, f'--run_dir={folder}', '--seed=2')[0] == 0
+  assert not same_tensors(runs.tensors(folder, 900), runs.tensors(uninterrupted, 900))
+  assert runs.rows(folder / 'results.csv') != runs.rows(uninterrupted / 'results.csv')
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_killed_at_a_random_moment_and_continued_it_is_the_same_run(
+    uninterrupted, tmp_path, seed):
+  folder = tmp_path / 'killed'
+  flags = (*runs.SMALL, f'--run_dir={folder}')
+  process = runs.start('run_control.py', *flags)
+  # A moment of the run, not of its start: after some file of a random checkpoint appears.
+  frame = random.Random(seed).choice([0, 200, 400, 600, 800])
+  runs.wait_for(lambda: any((folder / 'checkpoints').glob(f'*{frame}*')), process)
+  process.kill()
+  runs.finish(process)
+  status, _, err = runs.run('run_control.py', *flags, '--resume')
+  assert status == 0, err
+  assert_same_run(folder, uninterrupted)
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_saves_reports_and_goes_on(uninterrupted, tmp_path, number):
+  folder = tmp_path / 'interrupted'
+  flags = (*runs.SMALL, f'--run_dir={folder}')
+  process = runs.start('run_control.py', *flags)
+  runs.wait_for(lambda: runs.rows(folder / 'results.csv'), process)
+  process.send_signal(number)
+  status, _, err = runs.finish(process)
+  assert status == 130, err
+  assert 'interrupted and saved; go on with' in err
+  assert checkpoint.newest(folder / 'checkpoints')
+  assert (folder / 'report.html').exists()
+  assert runs.run('run_control.py', *flags, '--resume')[0] == 0
+  assert_same_run(folder, uninterrupted)
+
+
+def test_a_finished_run_can_be_made_longer(uninterrupted, tmp_path):
+  folder = tmp_path / 'longer'
+  short = [flag.replace('--num_steps=900', '--num_steps=600') for flag in runs.SMALL]
+  assert runs.run('run_control.py', *short, f'--run_dir={folder}')[0] == 0
+  assert runs.run('run_control.py', *runs.SMALL, f'--run_dir={folder}', '--resume')[0] == 0
+  assert [row['frame'] for row in runs.rows(folder / 'results.csv')] == RESULTS_FRAMES
+  assert same_tensors(runs.tensors(folder, 900), runs.tensors(uninterrupted, 900))
+
+
+def test_a_run_without_a_checkpoint_starts_over(uninterrupted, tmp_path):
+  folder = tmp_path / 'early'
+  flags = (*runs.SMALL, f'--run_dir={folder}')
+  process = runs.start('run_control.py', *flags)
+  runs.wait_for((folder / 'config.json').exists, process)
+  process.kill()
+  runs.finish(process)
+  assert runs.run('run_control.py', *flags, '--resume')[0] == 0
+  assert_same_run(folder, uninterrupted)
