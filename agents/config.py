@@ -8,6 +8,7 @@ from typing import Any
 from agents import errors
 from agents import interventions as interventions_lib
 from networks import layers, torsos
+from probes import random_target
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,11 +69,12 @@ class Config:
   exploration_decay_steps: int = 1_000_000  # agent steps
   eval_epsilon: float = 0.0
 
-  # Probe: see probes/random_target.py.
-  probe_targets: int = 5
-  probe_steps: int = 100  # optimiser steps a target
-  probe_batch_size: int = 32
-  probe_pool_size: int = 512  # observations
+  # Probe: see probes/random_target.py, which says why these are so small.
+  probe_observations: int = 1024  # drawn from replay, for the counts of units
+  probe_pool_size: int = random_target.SMALL.pool_size  # of these, to be memorized
+  probe_targets: int = random_target.SMALL.num_targets
+  probe_steps: int = random_target.SMALL.num_steps  # optimiser steps on each target
+  probe_batch_size: int = random_target.SMALL.batch_size
 
   def __post_init__(self):
     for field in dataclasses.fields(self):
@@ -88,6 +90,10 @@ class Config:
       raise errors.UsageError(
           f'min_replay_size={self.min_replay_size}: must be at most '
           f'replay_capacity={self.replay_capacity}')
+    if self.probe_pool_size > self.probe_observations:
+      raise errors.UsageError(
+          f'probe_pool_size={self.probe_pool_size}: must be at most '
+          f'probe_observations={self.probe_observations}')
 
   @property
   def units_per_step(self) -> int:
@@ -109,7 +115,8 @@ _RULES = (
     (('optimizer',), *_choice(('adam', 'rmsprop'))),
     (('num_envs', 'run_length', 'eval_length', 'n_step', 'batch_size', 'steps_per_update',
       'target_update_period', 'replay_capacity', 'min_replay_size', 'exploration_decay_steps',
-      'probe_targets', 'probe_steps', 'probe_batch_size', 'probe_pool_size'),
+      'probe_observations', 'probe_pool_size', 'probe_targets', 'probe_steps',
+      'probe_batch_size'),
      lambda x: x >= 1, 'at least 1'),
     (('eval_every', 'probe_every', 'checkpoint_every'), lambda x: x >= 0,
      'at least 0; 0 turns it off'),

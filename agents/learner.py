@@ -74,9 +74,10 @@ def _is_kernel(params: network_types.Params) -> Any:
   return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == 'w', params)
 
 
-def make_agent(config: Config, network: network_types.QNetwork) -> Agent:
+def make_agent(
+    config: Config, network: network_types.QNetwork,
+    optimizer: optax.GradientTransformation) -> Agent:
   """(Double) Q-learning on utilities [B, M, A], with a target network."""
-  optimizer = make_optimizer(config)
 
   def init(key: Array) -> LearnerState:
     key, init_key = jax.random.split(key)

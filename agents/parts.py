@@ -9,6 +9,7 @@ import dm_env
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from agents import actions, learner, loop, metrics
 from agents.config import Config
@@ -34,6 +35,7 @@ class Parts(NamedTuple):
   accumulator: accumulator_lib.Accumulator
   replay: replay_types.Replay
   network: network_types.QNetwork
+  optimizer: optax.GradientTransformation
   player: loop.Player
 
 
@@ -52,16 +54,17 @@ def build(
   env = task.make_env(config.num_envs, config.seed)
   spec, action_map = env.observation_spec(), actions.action_map(env.action_spec(), config.bins)
   network = learner.make_network(config, spec.shape, spec.dtype.name, action_map)
+  optimizer = learner.make_optimizer(config)
   signature = replay_types.Signature(
       frame_shape=tuple(spec.shape if env.stack == 1 else spec.shape[1:]),
       frame_dtype=spec.dtype.name, stack=env.stack, num_action_dims=action_map.num_dims,
       n_step=config.n_step, num_streams=config.num_envs)
   return Parts(
-      config=config, task=task, env=env, network=network,
+      config=config, task=task, env=env, network=network, optimizer=optimizer,
       accumulator=accumulator_lib.Accumulator(
           config.n_step, config.discount, config.reward_clip, env.stack, config.num_envs),
       replay=make_replay(signature),
-      player=loop.Player(learner.make_agent(config, network), action_map))
+      player=loop.Player(learner.make_agent(config, network, optimizer), action_map))
 
 
 def key(config: Config, purpose: int, frame: int = 0) -> jax.Array:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from agents import checkpoint, learner, loop, metrics, sinks, snapshot
+from agents import checkpoint, loop, metrics, sinks, snapshot
 from agents import parts as parts_lib
 from agents.display import Display, log
 from probes import random_target, record
@@ -162,10 +162,10 @@ class Trainer:
     size = random_target.ProbeSize(
         config.probe_targets, config.probe_steps, config.probe_batch_size, config.probe_pool_size)
     inputs = parts_lib.observations(
-        self._parts, params, self._state.num_steps, config.probe_pool_size)
+        self._parts, params, self._state.num_steps, config.probe_observations)
     # The same key at every probe: the same random targets, so that probes compare.
     row, arrays = record.measure(
-        self._parts.network, params, learner.make_optimizer(config), inputs,
+        self._parts.network, params, self._parts.optimizer, inputs,
         parts_lib.key(config, parts_lib.PROBE), size)
     path = self._folder / 'probes' / f'{self.frame}.npz'
     path.parent.mkdir(exist_ok=True)

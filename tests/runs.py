@@ -18,7 +18,7 @@ SMALL = (
     '--probe_every_steps=450', '--checkpoint_every_steps=200', '--replay=local', '--track=',
     '--set=torso=mlp', '--set=min_replay_size=50', '--set=batch_size=16',
     '--set=replay_capacity=500', '--set=probe_targets=2', '--set=probe_steps=3',
-    '--set=probe_pool_size=32')
+    '--set=probe_observations=64')
 
 
 def start(script, *arguments):

@@ -102,7 +102,9 @@ def test_bad_overrides_are_refused(words, message):
     ({'weight_decay': -1e-3}, 'weight_decay=-0.001: must be at least 0'),
     ({'discount': 1.5}, 'discount=1.5: must be from 0 to 1'),
     ({'min_replay_size': 2_000_000},
-     'min_replay_size=2000000: must be at most replay_capacity=1000000')])
+     'min_replay_size=2000000: must be at most replay_capacity=1000000'),
+    ({'probe_pool_size': 2000},
+     'probe_pool_size=2000: must be at most probe_observations=1024')])
 def test_every_rule_is_kept(change, message):
   with pytest.raises(errors.UsageError) as caught:
     resolve(overrides=change)

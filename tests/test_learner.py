@@ -18,7 +18,8 @@ def make(**overrides):
   config = config_lib.resolve('control', 'test', 'double_dqn', [], overrides)
   action_map = actions.action_map(specs.BoundedArray((DIMS,), np.float32, -1, 1), config.bins)
   network = learner.make_network(config, (4,), 'float32', action_map)
-  return config, network, learner.make_agent(config, network)
+  optimizer = learner.make_optimizer(config)
+  return config, network, learner.make_agent(config, network, optimizer)
 
 
 def transitions(size=8, seed=0):
