@@ -7,7 +7,7 @@ import haiku as hk
 import jax
 import numpy as np
 
-from networks import types
+from networks import conv, types
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     'relu': jax.nn.relu,
@@ -64,9 +64,8 @@ class Style(NamedTuple):
     """[B, H, W, C] -> [B, H', W', channels], no padding."""
     init = INITIALIZERS[self.initializer]
     fan_in = kernel * kernel * x.shape[-1]
-    return hk.Conv2D(
-        channels, kernel, stride, padding='VALID', w_init=init.weights(fan_in),
-        b_init=init.biases(fan_in), name=name)(x)
+    return conv.Conv2D(
+        channels, kernel, stride, init.weights(fan_in), init.biases(fan_in), name)(x)
 
   def nonlinear(self, x: jax.Array, name: str, activation: str) -> types.Layer:
     """Normalizes, then applies the nonlinearity; `name` is the layer's."""
