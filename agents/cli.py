@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Sequence
 
-from agents import command_line, display, memory, parts, run_folder
+from agents import command_line, display, memory, parts, run_folder, summary
 from agents import trainer as trainer_lib
 from probes import report
 from replay import factory
@@ -90,6 +90,7 @@ def _run(
   if status == INTERRUPTED:
     log.info('interrupted and saved; go on with --run_dir=%s --resume', folder)
   try:
+    summary.show(folder)
     log.info('report: %s', report.write_report(folder))
   except Exception as error:
     status = FAILED

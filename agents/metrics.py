@@ -104,11 +104,9 @@ class CsvFile:
     self._path = path
     self._columns: list[str] = []
     self.frames: list[int] = []
-    if not path.exists():
-      return
-    rows = _whole_rows(path)[:keep]
+    rows = read_rows(path)[:keep]
     if not rows:
-      path.unlink()
+      path.unlink(missing_ok=True)
       return
     self._columns, self.frames = list(rows[0]), [int(row['frame']) for row in rows]
     aside = path.with_suffix('.tmp')
@@ -137,8 +135,9 @@ class CsvFile:
     self.frames.append(int(row['frame']))
 
 
-def _whole_rows(path: pathlib.Path) -> list[dict[str, str]]:
-  text = path.read_text()
+def read_rows(path: pathlib.Path) -> list[dict[str, str]]:
+  """The whole rows of a CSV file, none where there is no file."""
+  text = path.read_text() if path.exists() else ''
   whole = text[:text.rfind('\n') + 1]  # a kill may have left half a line
   return list(csv.DictReader(io.StringIO(whole)))
 
