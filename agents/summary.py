@@ -25,7 +25,8 @@ def show(folder: pathlib.Path) -> None:
   """Prints the tables of a run folder to standard output."""
   console = rich_console.Console()
   for name, title, columns in (
-      ('results.csv', 'scores', _RESULTS), ('probes.csv', 'plasticity, beside a fresh network; what is lost, with its 95% interval',
+      ('results.csv', 'scores', _RESULTS),
+      ('probes.csv', 'plasticity, beside a fresh network, and what is lost (95% interval)',
        _PROBES)):
     rows = metrics.read_rows(folder / name)
     if rows:
