@@ -64,7 +64,11 @@ class _Tape:
 
 
 class ReverbReplay:
-  """Keeps `types.Replay`'s protocol, in a server process of its own."""
+  """Keeps `types.Replay`'s protocol, in a server process of its own.
+
+  Each stream has its writer, and items leave a writer some dozens late: a batch may lack the very
+  newest, and streams' items may enter, and so leave, the table in a slightly different order.
+  """
 
   def __init__(self, spec: reverb_server.Spec, scratch: pathlib.Path | None, deadline_s: float,
                patience_s: float):
@@ -100,7 +104,7 @@ class ReverbReplay:
         self._insert(tape)
 
   def sample(self, batch_size: int) -> types.Sample:
-    """See `types.Replay`. The last few dozen items added may not be among those drawn from."""
+    """See `types.Replay`."""
     if not self._size:
       raise types.ReplayError('sample: the replay holds no transition yet')
     if not self._was_flushed:  # Nothing may have left the writers yet.

@@ -26,8 +26,8 @@ from replay import types
 
 TABLE = 'transitions'
 _PR_SET_PDEATHSIG = 1
-# What ends the server: its parent's word or death. SIGTERM does not, since a cluster's scheduler
-# sends that to every process of a job, and the trainer has yet to save.
+# What ends the server when its parent dies. SIGTERM does not, since a cluster's scheduler sends
+# that to every process of a job, and the trainer has yet to save.
 _END = signal.SIGHUP
 
 
@@ -150,14 +150,10 @@ def launch(spec: Spec, scratch: pathlib.Path | None, deadline_s: float) -> Serve
   return server
 
 
-def stop(server: Server, deadline_s: float = 5.0) -> None:
-  """Ends a server's process and removes its folder."""
-  server.process.send_signal(_END)
-  try:
-    server.process.wait(deadline_s)
-  except subprocess.TimeoutExpired:  # Stopped or wedged.
-    server.process.kill()
-    server.process.wait()
+def stop(server: Server) -> None:
+  """Ends a server at once, wedged or not: what it holds beyond a checkpoint is not kept."""
+  server.process.kill()
+  server.process.wait()
   shutil.rmtree(server.folder, ignore_errors=True)
 
 
@@ -169,7 +165,7 @@ def last_words(log: BinaryIO) -> str:
 
 
 def main(argument: str, folder: str) -> None:
-  """Serves until the parent says so or dies; then removes `folder`."""
+  """Serves until the parent kills it or dies; in that case removes `folder`."""
   spec = _parse(argument)
   ended = threading.Event()
   signal.signal(_END, lambda *_: ended.set())
