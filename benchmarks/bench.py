@@ -1,0 +1,113 @@
+"""Measures speeds on this machine: python -m benchmarks.bench. `make bench` sets up what it needs.
+
+One measurement at a time. Each is repeated; a row is a median and the least and most seen.
+"""
+
+import argparse
+import functools
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from benchmarks import compare, speeds
+from replay import factory
+
+PEER = '.venv-bench/bin/python'
+
+
+class Row(NamedTuple):
+  """A benchmark of one part."""
+  name: str
+  unit: str
+  make: Callable[[], Iterator[int]]
+
+
+ROWS = (
+    Row('ALE, no preprocessing', 'frames/s', speeds.ale),
+    Row('environment', 'frames/s', speeds.environment),
+    Row('actor: environment and network', 'frames/s', speeds.actor),
+    Row('learner, dqn', 'updates/s', functools.partial(speeds.learner, 'dqn')),
+    Row('learner, double_dqn', 'updates/s', functools.partial(speeds.learner, 'double_dqn')),
+    *(Row(f'replay, {kind}', 'batches/s', functools.partial(speeds.replay, kind))
+      for kind in factory.KINDS),
+)
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument('--seconds', type=float, default=1.5, help='of one repeat of one part')
+  parser.add_argument('--repeats', type=int, default=3, help='of each part')
+  parser.add_argument('--rounds', type=int, default=5, help='of the comparison; 0: none')
+  parser.add_argument('--output', type=pathlib.Path, default='runs/bench.json')
+  arguments = parser.parse_args()
+  started, results = time.monotonic(), {}
+  has_reverb = factory.default_kind() == 'reverb'
+  print(f'{machine()["processor"]}, {os.cpu_count()} cores; batch {compare.SETTINGS["batch_size"]}')
+  for row in ROWS:
+    if has_reverb or row.name != 'replay, reverb':
+      results[row.name] = dict(
+          unit=row.unit, values=speeds.rates(row.make(), arguments.seconds, arguments.repeats))
+      show(row.name, **results[row.name])
+  report = dict(machine=machine(), parts=results)
+  if arguments.rounds:
+    report['comparison'] = comparison(arguments.rounds, has_reverb)
+  arguments.output.parent.mkdir(parents=True, exist_ok=True)
+  arguments.output.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
+  print(f'written to {arguments.output}; took {time.monotonic() - started:.0f} s')
+
+
+def comparison(rounds: int, has_reverb: bool) -> dict[str, Any]:
+  """Our whole loop beside Stable-Baselines3's, by turns."""
+  kinds = factory.KINDS if has_reverb else ('local',)
+  commands = {
+      f'Pliant, {kind} replay': (sys.executable, '-m', 'benchmarks.whole_loop', kind)
+      for kind in kinds}
+  peer = 'Stable-Baselines3'
+  commands[peer] = (PEER, 'benchmarks/peer_sb3.py')
+  print('\nDQN on Pong, the whole loop while it learns: batch {batch_size}, an update every '
+        '{steps_per_update} agent steps'.format(**compare.SETTINGS))
+  outcomes = compare.by_turns(commands, rounds)
+  values = {name: [run['frames_per_second'] for run in runs] for name, runs in outcomes.items()}
+  for name in commands:
+    show(name, 'frames/s', values[name])
+  ratios = {name: compare.ratio(values[name], values[peer]) for name in values if name != peer}
+  for name, ratio in ratios.items():
+    print(f'{name} / {peer}: {ratio.mean:.2f} times as fast '
+          f'(95% interval {ratio.low:.2f} to {ratio.high:.2f}, {rounds} rounds)')
+  return dict(
+      settings=compare.SETTINGS, frames_per_second=values,
+      peer_versions=outcomes[peer][0]['versions'],
+      ratios={name: ratio._asdict() for name, ratio in ratios.items()})
+
+
+def show(name: str, unit: str, values: list[float]) -> None:
+  print(f'{name:32} {statistics.median(values):>10,.0f} {unit:10} '
+        f'({min(values):,.0f} to {max(values):,.0f})', flush=True)
+
+
+def machine() -> dict[str, Any]:
+  """What the numbers depend on."""
+  names = ('ale-py', 'dm-haiku', 'dm-reverb', 'gymnasium', 'jax', 'numpy', 'optax')
+  installed = {d.name.lower(): d.version for d in importlib.metadata.distributions()}
+  return dict(
+      processor=_processor(), cores=os.cpu_count(), system=platform.platform(),
+      python=platform.python_version(),
+      versions={name: installed[name] for name in names if name in installed})
+
+
+def _processor() -> str:
+  info = pathlib.Path('/proc/cpuinfo')
+  lines = info.read_text(encoding='utf-8').splitlines() if info.exists() else []
+  models = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
+  return models[0] if models else platform.machine()
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,53 @@
+"""Comparing programs that are timed by turns: settings both keep, ratios and their interval."""
+
+import json
+import math
+import pathlib
+import statistics
+import subprocess
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from scipy import stats
+
+# Plain DQN on Pong with the Nature CNN, one environment, learning all through the window.
+SETTINGS = {
+    'seed': 1,
+    'batch_size': 32,
+    'steps_per_update': 4,  # agent steps
+    'learning_starts': 1000,  # agent steps
+    'warmup_steps': 100,  # agent steps, after learning started and before the window
+    'replay_capacity': 10_000,  # transitions
+    'target_update_period': 2_500,  # updates
+    'epsilon': 0.01,
+    'seconds': 6.0,  # the window
+}
+
+
+class Ratio(NamedTuple):
+  """A geometric mean of paired ratios and its 95% interval."""
+  mean: float
+  low: float
+  high: float
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
+  """Of two programs run by turns, ours over theirs; at least two rounds, Student's t on logs."""
+  logs = [math.log(a / b) for a, b in zip(ours, theirs, strict=True)]
+  mean = statistics.fmean(logs)
+  half = stats.t.ppf(0.975, len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs))
+  return Ratio(math.exp(mean), math.exp(mean - half), math.exp(mean + half))
+
+
+def by_turns(commands: Mapping[str, Sequence[str]], rounds: int) -> dict[str, list[dict[str, Any]]]:
+  """Runs each command once a round, alone, and collects the JSON on its last line."""
+  results = {name: [] for name in commands}
+  for _ in range(rounds):
+    for name, command in commands.items():
+      done = subprocess.run(
+          [*command, json.dumps(SETTINGS)], cwd=pathlib.Path(__file__).parents[1],
+          capture_output=True, text=True)
+      if done.returncode:
+        raise RuntimeError(f'{name}: exit status {done.returncode}\n{done.stderr}')
+      results[name].append(json.loads(done.stdout.splitlines()[-1]))
+  return results

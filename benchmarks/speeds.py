@@ -1,0 +1,130 @@
+"""How fast each part of a run goes by itself, on Pong.
+
+A benchmark is a generator: it prepares, then yields how much it just did, for ever.
+"""
+
+import contextlib
+import itertools
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import ale_py
+import jax
+import numpy as np
+from ale_py import roms
+
+from agents import config as config_lib
+from agents import loop, parts
+from envs import atari
+from replay import factory
+from replay import types as replay_types
+
+NUM_STORED = 5_000  # transitions that are drawn from
+_EPSILON = 0.1
+_WARM_UP = 5  # yields; the second or so compiles
+
+
+def rates(benchmark: Iterator[int], seconds: float, repeats: int) -> list[float]:
+  """What a benchmark does in a second, `repeats` times over, once it is warm."""
+  found = []
+  with contextlib.closing(benchmark):
+    for _ in range(_WARM_UP):
+      next(benchmark)
+    for _ in range(repeats):
+      done, start = 0, time.perf_counter()
+      while time.perf_counter() - start < seconds:
+        done += next(benchmark)
+      found.append(done / (time.perf_counter() - start))
+  return found
+
+
+@contextlib.contextmanager
+def build(agent: str, replay: str, overrides: Mapping[str, Any]) -> Iterator[parts.Parts]:
+  """The parts of a run on Pong that writes nothing by itself."""
+  config = config_lib.resolve(
+      'atari', 'pong', agent, (), overrides, protocol='dqn_zoo', replay=replay,
+      run_length=2**40, eval_every=0, probe_every=0, checkpoint_every=0)
+  task = parts.Task(
+      make_env=lambda num_envs, seed: atari.make(config.task, config.protocol, num_envs, seed),
+      normalize=lambda episode_return: episode_return)
+  settings = replay_types.Settings(
+      config.replay_capacity, config.prioritized, config.priority_exponent, config.seed)
+  built = parts.build(
+      config, task, lambda signature: factory.make(replay, signature, settings, run_id='bench'))
+  try:
+    yield built
+  finally:
+    built.replay.close()
+    built.env.close()
+
+
+def ale() -> Iterator[int]:
+  """The emulator alone: frames, one action each, no preprocessing."""
+  ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+  emulator = ale_py.ALEInterface()
+  emulator.setInt('random_seed', 1)
+  emulator.loadROM(roms.get_rom_path('pong'))
+  actions = itertools.cycle(emulator.getMinimalActionSet())
+  while True:
+    for action in itertools.islice(actions, 100):
+      emulator.act(action)
+      if emulator.game_over():
+        emulator.reset_game()
+    yield 100
+
+
+def environment() -> Iterator[int]:
+  """Our environment with a fixed cycle of actions: frames, 4 each step."""
+  env = atari.make('pong', 'dqn_zoo', num_envs=1, seed=1)
+  env.reset()
+  try:
+    for action in itertools.cycle(range(env.action_spec().num_values)):
+      env.step(np.array([action], np.int32))
+      yield atari.FRAMES_PER_STEP
+  finally:
+    env.close()
+
+
+def actor() -> Iterator[int]:
+  """Environment and network without replay and learning: frames."""
+  with build('dqn', 'local', {'replay_capacity': 100, 'min_replay_size': 1}) as run:
+    params = run.player.agent.init(parts.key(run.config, parts.INIT)).params
+    key = parts.key(run.config, parts.ACT)
+    for _ in loop.rollout(run.player, run.env, params, key, _EPSILON):
+      yield atari.FRAMES_PER_STEP
+
+
+def learner(agent: str) -> Iterator[int]:
+  """Updates on one batch that stays the same."""
+  with build(agent, 'local', {'replay_capacity': 100, 'min_replay_size': 1}) as run:
+    _fill(run, 50)
+    sample = run.replay.sample(run.config.batch_size)
+    probabilities = sample.probabilities.astype(np.float32)
+    state = run.player.agent.init(parts.key(run.config, parts.INIT))
+    while True:
+      for _ in range(5):
+        state, _, _ = run.player.agent.learn(state, sample.transition, probabilities)
+      jax.block_until_ready(state.params)
+      yield 5
+
+
+def replay(kind: str) -> Iterator[int]:
+  """Batches drawn uniformly."""
+  with build('dqn', kind, {'replay_capacity': NUM_STORED, 'min_replay_size': 1}) as run:
+    _fill(run, NUM_STORED)
+    while True:
+      run.replay.sample(run.config.batch_size)
+      yield 1
+
+
+def _fill(run: parts.Parts, num_steps: int) -> None:
+  """Stores what a fixed cycle of actions leads to."""
+  timestep = run.env.reset()
+  for step in run.accumulator.step(timestep, None):
+    run.replay.add(step)
+  for i in range(num_steps):
+    choices = np.array([[i // 10 % run.player.action_map.num_choices]], np.int32)
+    timestep = run.env.step(run.player.action_map.to_environment(choices))
+    for step in run.accumulator.step(timestep, choices):
+      run.replay.add(step)

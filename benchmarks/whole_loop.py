@@ -1,0 +1,53 @@
+"""Our DQN on Pong: prints the frames/s of its whole loop while it learns, as JSON.
+
+    python -m benchmarks.whole_loop reverb|local SETTINGS
+
+SETTINGS are compare.SETTINGS as JSON.
+"""
+
+import json
+import pathlib
+import sys
+import tempfile
+import threading
+import time
+
+from agents import trainer as trainer_lib
+from benchmarks import speeds
+
+_COMMON = ('seed', 'batch_size', 'steps_per_update', 'replay_capacity', 'target_update_period')
+
+
+def main() -> None:
+  replay, settings = sys.argv[1], json.loads(sys.argv[2])
+  overrides = {name: settings[name] for name in _COMMON} | dict(
+      min_replay_size=settings['learning_starts'],
+      exploration_epsilon_begin=settings['epsilon'], exploration_epsilon_end=settings['epsilon'])
+  stop = threading.Event()
+  with speeds.build('dqn', replay, overrides) as run, tempfile.TemporaryDirectory() as folder:
+    trainer = trainer_lib.Trainer(run, pathlib.Path(folder), stop)
+    first = 4 * (settings['learning_starts'] + settings['warmup_steps'])
+    rates = []
+    watch = threading.Thread(
+        target=lambda: rates.append(_rate(trainer, first, settings['seconds'], stop)), daemon=True)
+    watch.start()
+    trainer.run()
+    trainer.close()
+    watch.join()
+  print(json.dumps({'frames_per_second': rates[0]}))
+
+
+def _rate(
+    trainer: trainer_lib.Trainer, first: int, seconds: float, stop: threading.Event) -> float:
+  """Frames a second over a time window that begins at frame `first`; then stops the run."""
+  while trainer.frame < first:
+    time.sleep(0.01)
+  frame, start = trainer.frame, time.perf_counter()
+  time.sleep(seconds)
+  rate = (trainer.frame - frame) / (time.perf_counter() - start)
+  stop.set()
+  return rate
+
+
+if __name__ == '__main__':
+  main()
