@@ -24,6 +24,7 @@ help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
 setup: $(READY)  ## make .venv: with Reverb on CPython 3.11, Linux x86-64, else without
+	@echo ".venv is ready (set up in $$(cat .venv/setup-seconds) s)."
 
 run: $(READY)  ## train on Pong with LayerNorm and weight decay, then write the report (RUN_FLAGS=...)
 	.venv/bin/python run_atari.py $(RUN_FLAGS)

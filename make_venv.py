@@ -28,8 +28,8 @@ def choose_set() -> str:
 
 def describe(name: str) -> str:
   if name == 'open' and choose_set() == 'open':
-    return 'open set with the local replay (Reverb needs CPython 3.11 on Linux x86-64)'
-  return f'{name} set'
+    return 'the open set with local replay (Reverb needs CPython 3.11 on Linux x86-64)'
+  return f'the {name} set'
 
 
 def make(folder: pathlib.Path, name: str) -> None:
@@ -65,7 +65,10 @@ def main() -> None:
     version = '{}.{}'.format(*sys.version_info)
     sys.exit(f'Python {version} cannot make a virtual environment, ensurepip is missing: '
              f'install python{version}-venv (Debian, Ubuntu) or another Python {version}')
-  make(arguments.folder, arguments.set)
+  try:
+    make(arguments.folder, arguments.set)
+  except KeyboardInterrupt:
+    sys.exit('interrupted: the next `make` starts the set-up anew')
 
 
 if __name__ == '__main__':

@@ -2,12 +2,19 @@
 
 import importlib.util
 import os
+import sys
 
 import hypothesis
 import pytest
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')  # Read when a test first imports JAX.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+
+# Without flax Haiku leaves a stand-in among the modules that raises whatever is asked of it;
+# hypothesis asks every module for its file.
+import haiku  # noqa: F401
+
+sys.modules.pop('haiku.experimental.flax', None)
 
 hypothesis.settings.register_profile(
   'suite', deadline=None, database=None, max_examples=25, derandomize='CI' in os.environ)

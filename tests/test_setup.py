@@ -116,7 +116,7 @@ make_venv.main()'''
 
 def test_a_failed_step_shows_its_output():
   with pytest.raises(SystemExit) as stop:
-    make_venv.run([sys.executable, '-c', 'print("the cause"); raise SystemExit(3)'])
+    make_venv.run([sys.executable, '-c', 'print("the" + " cause"); raise SystemExit(3)'])
   assert 'the cause' in str(stop.value) and 'set-up failed' in str(stop.value)
 
 
