@@ -35,8 +35,8 @@ def test_double_dqn_differs_from_dqn_as_published():
 
 def test_control_has_decqns_settings():
   config = resolve('control')
-  published = dict(  # Seyde et al. 2023
-      bins=2, optimizer='adam', learning_rate=1e-4, max_gradient_norm=40.0, batch_size=256,
+  published = dict(  # Seyde et al. 2023, but three bins
+      bins=3, optimizer='adam', learning_rate=1e-4, max_gradient_norm=40.0, batch_size=256,
       discount=0.99, n_step=3, target_update_period=100, steps_per_update=8,
       replay_capacity=1_000_000, min_replay_size=1_000, exploration_epsilon_begin=0.1,
       exploration_epsilon_end=0.1, reward_clip=0.0, torso='residual_mlp', double=True)
