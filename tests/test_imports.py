@@ -73,14 +73,20 @@ def normalize(distribution: str) -> str:
   return re.sub(r'[-_.]+', '-', distribution).lower()
 
 
-def test_what_is_imported_is_declared():
+def test_what_is_imported_is_declared_and_the_reverse():
   setup = configparser.ConfigParser()
   setup.read(ROOT / 'setup.cfg', encoding='utf-8')
   declared = setup['options']['install_requires'] + setup['options.extras_require']['reverb']
-  declared = {normalize(re.split(r'[^\w-]', line)[0]) for line in declared.splitlines() if line}
+  declared = {normalize(re.match(r'[\w-]*', line)[0])
+              for line in declared.splitlines() if line and not line.startswith('#')}
   distributions = importlib.metadata.packages_distributions()
   known = sys.stdlib_module_names | ARROWS.keys() | {path.stem for path in ROOT.glob('*.py')}
+  used = set()
   for module in MODULES:
     for name in imported((ROOT / module).read_text(encoding='utf-8')) - known:
       owners = {normalize(owner) for owner in distributions.get(name, [])}
       assert not owners or owners & declared, f'{module} imports {name}, which setup.cfg lacks'
+      used |= owners
+  # The last two are declared for the sake of ale-py and dm-control.
+  installed = {normalize(found.name) for found in importlib.metadata.distributions()}
+  assert not (declared & installed) - used - {'gymnasium', 'mujoco'}
