@@ -26,9 +26,9 @@ def main(domain: command_line.Domain, argv: Sequence[str]) -> int:
     if isinstance(command, str):
       print(command)
       return DONE
+    factory.check(command.config.replay, command.replay_port)
     if factory.default_kind() == 'local':
       log.info('Reverb is not installed here: the replay is local')
-    factory.check(command.config.replay, command.replay_port)
     run_id = command.stored['run_id'] if command.stored else run_folder.new_id()
     run_parts = parts.build(
         command.config, domain.task(command.config),

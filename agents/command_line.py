@@ -90,7 +90,7 @@ def parse(domain: Domain, argv: Sequence[str]) -> Command | str:
   except flags.Error as error:
     raise errors.UsageError(' '.join(str(error).split())) from None
   if values.help:
-    return f'{domain.name} flags:\n' + values.main_module_help() + values.get_help()
+    return _help(values)
   if len(rest) > 1:
     raise errors.UsageError(f'argument={rest[1]}: must be a flag, as in --name=value')
   if values.list:
@@ -99,6 +99,14 @@ def parse(domain: Domain, argv: Sequence[str]) -> Command | str:
       raise errors.unknown('list', values.list, tables)
     return '\n'.join(tables[values.list]())
   return _resolve(domain, values)
+
+
+def _help(values: flags.FlagValues) -> str:
+  names = {values[name].name for name in values} - {'flagfile', 'undefok'}  # -h is --help too
+  own = (values[name] for name in sorted(names))
+  return '\n'.join(
+      f'--{flag.name}: {" ".join(flag.help.split())} (default: {flag.default_as_str or "none"})'
+      for flag in own)
 
 
 def _resolve(domain: Domain, values: flags.FlagValues) -> Command:

@@ -11,10 +11,19 @@ from rich import console as rich_console
 from rich import progress as rich_progress
 
 log = logging.getLogger('pliant')
-_stderr = logging.StreamHandler()
 
 _LOG_SECONDS = 60.0
 _REFRESH_SECONDS = 0.5
+
+
+class _Stderr(logging.Handler):
+  """Writes to what is standard error at that moment: while a live line shows, that is its."""
+
+  def emit(self, record: logging.LogRecord) -> None:
+    print(self.format(record), file=sys.stderr, flush=True)
+
+
+_stderr = _Stderr()
 
 
 @contextlib.contextmanager
@@ -36,7 +45,6 @@ def log_to_stderr() -> None:
   _stderr.setLevel(logging.INFO)
   log.propagate = False
   _stderr.setFormatter(logging.Formatter('%(asctime)s %(message)s', '%H:%M:%S'))
-  _stderr.setStream(sys.stderr)
   log.addHandler(_stderr)
 
 
@@ -57,7 +65,6 @@ class Display:
           console=rich_console.Console(stderr=True), transient=True)
       self._task = self._live.add_task('', total=total, completed=done, text='')
       self._live.start()
-      _stderr.setStream(sys.stderr)  # now the live line's, which prints above itself
 
   def update(self, done: int, num_updates: int, last_return: float, doing: str = 'train') -> None:
     """Shows where the run is; cheap enough for every step."""
@@ -90,7 +97,6 @@ class Display:
     """Takes the live line away. May be called twice."""
     if self._live:
       self._live.stop()
-      _stderr.setStream(sys.stderr)
 
 
 def duration(seconds: float) -> str:
