@@ -1,0 +1,97 @@
+"""The report of a run: report.html and report.md, from nothing but the files of its folder."""
+
+import os
+import pathlib
+from typing import Any, NamedTuple
+
+import jinja2
+import markupsafe
+import numpy as np
+
+from probes import charts, run_data, tables, verdict
+from probes.wording import count
+
+
+class _Chart(NamedTuple):
+  title: str
+  caption: str
+  svg: markupsafe.Markup
+
+
+def write_report(run_dir: pathlib.Path) -> pathlib.Path:
+  """Writes report.html and report.md into `run_dir`, each replaced whole; returns the former.
+
+  An interrupted or broken run gets a report too, which says what is missing.
+  """
+  run_dir = pathlib.Path(run_dir)
+  context = _context(run_data.read(run_dir), run_dir.name)
+  environment = jinja2.Environment(
+      loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
+      autoescape=lambda name: name == 'report.html.j2', undefined=jinja2.StrictUndefined,
+      trim_blocks=True, lstrip_blocks=True)
+  environment.filters['markdown'] = _markdown
+  for name in ('report.md', 'report.html'):
+    aside = run_dir / f'.{name}.tmp'
+    aside.write_text(environment.get_template(f'{name}.j2').render(context), encoding='utf-8')
+    os.replace(aside, run_dir / name)
+  return run_dir / 'report.html'
+
+
+def _context(run: run_data.Run, name: str) -> dict[str, Any]:
+  unit = run.config.get('unit')
+  unit = unit if unit in ('frames', 'steps') else 'frames'
+  return dict(
+      title=str(run.config.get('task', name)), facts=_facts(run, unit),
+      verdict=verdict.judge(run.probes), tiles=verdict.tiles(run), missing=run.missing,
+      play_charts=_play_charts(run, unit), probe_charts=_probe_charts(run, unit),
+      evaluations=tables.evaluations(run.results, unit) if run.results else None,
+      probes=tables.probes(run.probes, unit) if run.probes else None,
+      layers=tables.by_layer(run.probes) if run.probes else [],
+      settings=tables.settings(run.config), schema=tables.schema())
+
+
+def _facts(run: run_data.Run, unit: str) -> list[tuple[str, str]]:
+  """What was run and how far it came."""
+  config = run.config
+  interventions = config.get('interventions') or []
+  if isinstance(interventions, list):
+    interventions = ', '.join(map(str, interventions))
+  facts = [(name, str(config[name])) for name in ('agent', 'protocol', 'seed', 'replay')
+           if config.get(name) not in (None, '')]
+  facts.insert(1, ('interventions', str(interventions) or 'none'))
+  reached = max((row['frame'] for row in run.results + run.probes), default=None)
+  if reached is not None:
+    length = config.get('run_length')
+    goal = f' of {count(length)}' if isinstance(length, int | float) else ''
+    facts.append(('measured up to', f'{count(reached)}{goal} {unit}'))
+  return facts
+
+
+def _play_charts(run: run_data.Run, unit: str) -> list[_Chart]:
+  if not run.results:
+    return []
+  caption = 'Mean over the finished episodes of each evaluation, and of the training before it.'
+  return [_Chart('Return', caption, charts.learning_curve(run.results, unit))]
+
+
+def _probe_charts(run: run_data.Run, unit: str) -> list[_Chart]:
+  found = []
+  if run.probes:
+    thresholds = np.array([verdict.threshold(row) for row in run.probes])
+    found.append(_Chart(
+        'Plasticity lost', 'How much less the network learns of random targets than a freshly '
+        'initialised one.', charts.plasticity_lost(run.probes, thresholds, unit)))
+  top = charts.probe_curves_top(run.first_curves, run.last_curves)
+  for which, row, arrays in zip(('First', 'Last'), (run.probes[:1] + run.probes[1:][-1:]),
+                                (run.first_curves, run.last_curves), strict=False):
+    if arrays:
+      found.append(_Chart(
+          f'{which} probe, at {count(row["frame"])} {unit}',
+          'Loss on random targets, mean and range over them. Lost plasticity is a shallower curve.',
+          charts.probe_curves(arrays, top)))
+  return found
+
+
+def _markdown(text: str) -> str:
+  """Text that stays text in a cell of a Markdown table."""
+  return ' '.join(str(markupsafe.escape(text)).replace('|', '\\|').split())

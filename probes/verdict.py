@@ -1,0 +1,138 @@
+"""Whether the network can still learn, in words, with the numbers that say so."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from probes import run_data
+from probes.wording import count, interval, number, percent, times
+
+THRESHOLD = 0.1  # Plasticity is lost where more than this part of a fresh network's is.
+# Where neither network gains this much of the about 0.5 there is to gain, the probe tells nothing.
+MIN_PLASTICITY = 0.1
+
+
+class Verdict(NamedTuple):
+  """The first thing a reader sees."""
+  outcome: str  # kept, lost, undecided, unknown
+  headline: str
+  reasons: list[str]
+
+
+class Tile(NamedTuple):
+  """One number that stands out."""
+  label: str
+  value: str
+  note: str
+
+
+def threshold(row: run_data.Row) -> float:
+  """The plasticity lost from which on it counts as lost."""
+  return THRESHOLD * max(row.get('plasticity_fresh', math.nan), MIN_PLASTICITY)
+
+
+def judge(probes: list[run_data.Row]) -> Verdict:
+  """Judges the last probe against its fresh network."""
+  if not probes:
+    return Verdict('unknown', 'No probe was made: whether it can still learn is unknown.', [])
+  row = probes[-1]
+  num_invalid = row.get('invalid_targets', 0.0)
+  if math.isnan(_get(row, 'plasticity')) and num_invalid:
+    return Verdict('lost', 'The network is broken: it can no longer learn.', [
+        f'Trained on {num_invalid:.0f} random targets, it ended with a finite loss on none.'])
+  if math.isnan(_get(row, 'plasticity_lost')):
+    return Verdict('unknown', 'The last probe holds no result.', [])
+  return Verdict(*_outcome(row), _reasons(probes))
+
+
+def _outcome(row: run_data.Row) -> tuple[str, str]:
+  low, high = _get(row, 'plasticity_lost_low'), _get(row, 'plasticity_lost_high')
+  if max(_get(row, 'plasticity'), _get(row, 'plasticity_fresh')) < MIN_PLASTICITY:
+    return 'undecided', 'Undecided: this probe cannot tell.'
+  if math.isnan(low):
+    return 'undecided', 'Undecided: fewer than two targets give no interval.'
+  if low > threshold(row):
+    return 'lost', 'Plasticity was lost.'
+  if high < -threshold(row):
+    return 'kept', 'The network can still learn, and better than a fresh one.'
+  if high < threshold(row):
+    return 'kept', 'The network can still learn.'
+  return 'undecided', 'Undecided: the interval reaches across the threshold.'
+
+
+def _reasons(probes: list[run_data.Row]) -> list[str]:
+  row = probes[-1]
+  low, high = _get(row, 'plasticity_lost_low'), _get(row, 'plasticity_lost_high')
+  fresh = _get(row, 'plasticity_fresh')
+  reasons = [
+      f'Plasticity lost: {number(_get(row, "plasticity_lost"))} {interval(low, high)} of the '
+      f'{number(fresh)} that a freshly initialised network has.',
+      f'Above {number(threshold(row))}, a tenth of that, it counts as lost.']
+  if max(_get(row, 'plasticity'), fresh) < MIN_PLASTICITY:
+    reasons[1] = ('In it not even a fresh network learns: give it more steps, fewer observations '
+                  'or another optimizer.')
+  elif math.isfinite(low):
+    reasons.append(f'The 95% interval {"holds" if low <= 0 <= high else "does not hold"} 0.')
+  if len(probes) > 1:
+    reasons.append(f'At the first probe it was {number(_get(probes[0], "plasticity_lost"))}.')
+  if row.get('invalid_targets', 0.0):
+    reasons.append(f'Left out: {row["invalid_targets"]:.0f} target(s) without a finite loss.')
+  return reasons
+
+
+def _get(row: run_data.Row, name: str) -> float:
+  return row.get(name, math.nan)
+
+
+def tiles(run: run_data.Run) -> list[Tile]:
+  """The run in a few numbers; only those it has."""
+  found = [_play_tile(run.results)]
+  if run.probes:
+    found += [_plasticity_tile(run.probes[-1]), _dead_tile(run.probes[-1]), _norm_tile(run.probes)]
+  return [tile for tile in found if tile]
+
+
+def _play_tile(results: list[run_data.Row]) -> Tile | None:
+  returns = run_data.column(results, 'eval_episode_return')
+  if np.isnan(returns).all():
+    return None
+  best = int(np.nanargmax(returns))
+  note = f'best {number(returns[best])} at {count(results[best]["frame"])}'
+  if len(results) > 1:
+    note += f', first {number(returns[0])}'
+  normalized = _get(results[-1], 'normalized_return')
+  if math.isfinite(normalized):
+    note += f'; human-normalised {number(normalized)}'
+  return Tile('Evaluation return', number(returns[-1]), note)
+
+
+def _plasticity_tile(row: run_data.Row) -> Tile:
+  bounds = interval(_get(row, 'plasticity_lost_low'), _get(row, 'plasticity_lost_high'))
+  return Tile('Plasticity lost', number(_get(row, 'plasticity_lost')),
+              f'{bounds} of a fresh network’s {number(_get(row, "plasticity_fresh"))}')
+
+
+def _dead_tile(row: run_data.Row) -> Tile | None:
+  layers = run_data.group(row, 'dead')
+  if not layers:
+    return None
+  worst = max(layers, key=lambda name: np.nan_to_num(layers[name], nan=-1.0))
+  note = (f'worst layer {worst}, {percent(layers[worst])}; '
+          f'fresh network {percent(_get(row, "fresh_dead/total"))}')
+  return Tile('Dead units', percent(_get(row, 'dead/total')), note)
+
+
+def _norm_tile(probes: list[run_data.Row]) -> Tile | None:
+  first, last = run_data.group(probes[0], 'norm'), run_data.group(probes[-1], 'norm')
+  if not last:
+    return None
+  before, after = _get(probes[0], 'norm/total'), _get(probes[-1], 'norm/total')
+  if len(probes) == 1:
+    return Tile('Parameter norm', number(after), 'one probe, so its growth is unknown')
+  growth = {name: last[name] / first[name] for name in last if first.get(name)}
+  most = max(growth, key=lambda name: np.nan_to_num(growth[name], nan=-1.0), default='')
+  note = f'{number(before)} to {number(after)}'
+  if most:
+    note += f'; most in {most}, {times(growth[most])}'
+  return Tile('Parameter norm', times(after / before) if before else number(after), note)
