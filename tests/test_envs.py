@@ -184,6 +184,15 @@ def test_a_state_is_small_and_numeric(run):
     assert all(array.dtype.kind in 'iuf' for array in state.values())
 
 
+def test_the_caller_may_use_its_array_of_actions_again():
+  env = make_catch(3, 1)
+  env.reset()
+  actions = np.array([0, 1, 2], np.int32)
+  env.step(actions)
+  actions[:] = 1
+  np.testing.assert_array_equal(env.state()['actions'], [[0, 1, 2]])
+
+
 @hypothesis.given(num_envs=st.integers(1, 4), segment_steps=st.integers(0, 40),
                   seed=st.integers(0, 2**63 - 1), moments=st.lists(st.integers(0, 60)))
 def test_restore_at_any_moment_with_any_segments(num_envs, segment_steps, seed, moments):
