@@ -5,6 +5,7 @@ import math
 import pathlib
 import statistics
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ SETTINGS = {
     'epsilon': 0.01,
     'seconds': 6.0,  # the window
 }
+_TIMEOUT_SECONDS = 300.0  # of one run; it takes seconds on a machine with nothing else to do
 
 
 class Ratio(NamedTuple):
@@ -42,11 +44,12 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
 def by_turns(commands: Mapping[str, Sequence[str]], rounds: int) -> dict[str, list[dict[str, Any]]]:
   """Runs each command once a round, alone, and collects the JSON on its last line."""
   results = {name: [] for name in commands}
-  for _ in range(rounds):
+  for number in range(1, rounds + 1):
     for name, command in commands.items():
+      print(f'round {number} of {rounds}: {name}', file=sys.stderr)
       done = subprocess.run(
           [*command, json.dumps(SETTINGS)], cwd=pathlib.Path(__file__).parents[1],
-          capture_output=True, text=True)
+          capture_output=True, text=True, timeout=_TIMEOUT_SECONDS)
       if done.returncode:
         raise RuntimeError(f'{name}: exit status {done.returncode}\n{done.stderr}')
       results[name].append(json.loads(done.stdout.splitlines()[-1]))
