@@ -56,7 +56,7 @@ class Accumulator:
     rows = zip(np.asarray(timestep.step_type).tolist(), np.asarray(timestep.reward).tolist(),
                np.asarray(timestep.discount).tolist(), self._histories, strict=True)
     for stream, (step_type, reward, discount, history) in enumerate(rows):
-      is_first, is_last = step_type == _FIRST, step_type == _LAST
+      is_first = step_type == _FIRST
       if is_first:
         history.clear()
       elif actions is None:
@@ -64,9 +64,8 @@ class Accumulator:
       else:
         reward = min(max(reward, -clip), clip)
         history.append((actions[stream], reward, self._discount * discount))
-      steps.append(types.Step(stream, is_first, frames[stream], _outcomes(history, is_last)))
-      if is_last:
-        history.clear()
+      outcomes = _outcomes(history, is_last=step_type == _LAST)
+      steps.append(types.Step(stream, is_first, frames[stream], outcomes))
     return steps
 
   def state(self) -> dict[str, np.ndarray]:

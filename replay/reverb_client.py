@@ -22,7 +22,7 @@ Writer, Column = reverb.TrajectoryWriter, reverb.TrajectoryColumn
 
 # The sampler below is private: known to work in this version, and not used in another.
 _HAS_NEW_SAMPLER = importlib.metadata.version('dm-reverb') == '0.14.0'
-_NO_PROXY = 'no_grpc_proxy'
+NO_PROXY = 'no_grpc_proxy'
 _PROXY_VARIABLES = ('grpc_proxy', 'https_proxy', 'http_proxy')
 
 
@@ -151,8 +151,8 @@ def run_ids_of(tables: dict[str, Any]) -> list[str]:
 
 def bypass_proxies() -> None:
   """Keeps gRPC from sending what is for this machine to an http_proxy, where it would hang."""
-  hosts = [host for host in os.environ.get(_NO_PROXY, '').split(',') if host]
-  os.environ[_NO_PROXY] = ','.join(dict.fromkeys([*hosts, 'localhost', '127.0.0.1', '::1']))
+  hosts = [host for host in os.environ.get(NO_PROXY, '').split(',') if host]
+  os.environ[NO_PROXY] = ','.join(dict.fromkeys([*hosts, 'localhost', '127.0.0.1', '::1']))
 
 
 def check_port(port: int) -> None:
@@ -167,7 +167,7 @@ def check_port(port: int) -> None:
     socket.create_server(('', port), family=family, dualstack_ipv6=dual).close()
     return
   except OSError as error:
-    cause = error.strerror
+    cause = os.strerror(error.errno)
   bypass_proxies()
   try:
     run_ids = run_ids_of(reverb.Client(f'localhost:{port}').server_info(timeout=3))

@@ -42,7 +42,7 @@ def start(signature: types.Signature, settings: types.Settings, run_id: str, por
   replay = ReverbReplay(spec, scratch, deadline_s, patience_s)
   logging.warning('the replay server listens on port %d of all network interfaces, without '
                   'authentication: who reaches it can read, change and delete the replay',
-                  replay.port)
+                  replay.server.endpoint.port)
   return replay
 
 
@@ -82,10 +82,6 @@ class ReverbReplay:
     num_streams, frame_shape = self._signature.num_streams, self._signature.frame_shape
     blank = np.zeros((num_streams, self._window - 1, *frame_shape), self._signature.frame_dtype)
     self._open(spec, blank, [0] * num_streams)
-
-  @property
-  def port(self) -> int:
-    return self._server.endpoint.port
 
   def add(self, step: types.Step) -> None:
     """See `types.Replay`. Waits only where the server lags by some dozens of items."""
@@ -181,17 +177,17 @@ class ReverbReplay:
     """See `types.Replay`."""
     for tape in self._tapes:
       tape.writer.close()
-    reverb_server.stop(self._server)
+    reverb_server.stop(self.server)
 
   def _open(self, spec: reverb_server.Spec, windows: np.ndarray,
             episode_lengths: list[int]) -> None:
     """Starts a server and, for each stream, a tape that begins with `windows` [N, W - 1, ...]."""
     check_port(spec.port)
     self._spec = spec
-    self._server = reverb_server.launch(spec, self._scratch, _START_SECONDS)
+    self.server = reverb_server.launch(spec, self._scratch, _START_SECONDS)
     try:
       self._client = reverb_client.Client(
-          self._server, self._deadline_s, self._patience_s)
+          self.server, self._deadline_s, self._patience_s)
       table = self._client.info('describe its table')[reverb_server.TABLE]
       reverb_server.check_table(table, spec)
       num_refs = self._window + max(self._signature.n_step, _CHUNK_LENGTH)

@@ -15,7 +15,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 from typing import BinaryIO, NamedTuple
 
 import reverb
@@ -167,10 +166,9 @@ def last_words(log: BinaryIO) -> str:
 def main(argument: str, folder: str) -> None:
   """Serves until the parent kills it or dies; in that case removes `folder`."""
   spec = _parse(argument)
-  ended = threading.Event()
-  signal.signal(_END, lambda *_: ended.set())
   for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, signal.SIG_IGN)
+  signal.signal(_END, _end)
   ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, _END)
   try:
     if os.getppid() != spec.parent:
@@ -179,10 +177,16 @@ def main(argument: str, folder: str) -> None:
     server = reverb.Server(tables(spec), spec.port or None, checkpointer)
     print(json.dumps({'port': server.port}), flush=True)
     os.dup2(2, 1)  # Nobody reads stdout any more.
-    ended.wait()  # Not server.wait(), under which no signal handler runs.
-    server.stop()
+    while True:
+      signal.pause()  # Not server.wait(), under which no signal handler runs.
   finally:
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end(*_) -> None:
+  """Ends the process. A handler that set an Event could deadlock: its lock is not reentrant."""
+  signal.signal(_END, signal.SIG_IGN)
+  sys.exit()
 
 
 def _parse(argument: str) -> Spec:

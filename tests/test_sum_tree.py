@@ -46,6 +46,17 @@ def test_a_zero_is_never_found(capacity):
   assert found.tolist() == [only] * 3 and probabilities.tolist() == [1.0] * 3
 
 
+def test_a_zero_is_not_found_where_a_node_and_its_leaves_sum_differently():
+  rng, end, differ = np.random.default_rng(0), np.array([np.nextafter(1.0, 0.0)]), 0
+  for _ in range(500):
+    values = np.append(0.0, rng.random(31))
+    differ += values.sum() > values.cumsum()[-1]
+    tree = make(64)
+    tree.set(np.arange(32), values)
+    assert tree.find(end)[0] == [31]
+  assert differ > 50
+
+
 def test_of_an_index_given_twice_the_last_value_stays():
   tree = make(3)
   tree.set(np.array([1, 2, 1]), np.array([5.0, 1.0, 3.0]))
