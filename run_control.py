@@ -7,7 +7,11 @@ from absl import flags
 
 from agents import cli, command_line, parts
 from agents.config import Config
-from envs import control
+
+try:
+  from envs import control
+except ModuleNotFoundError as missing:  # labmaze, which dm-control needs, has none for Python 3.13
+  sys.exit(f'run_control.py: needs dm-control, which Python 3.12 and older can have: {missing}')
 
 
 def settings(values: flags.FlagValues) -> dict:

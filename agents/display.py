@@ -31,21 +31,20 @@ def logging_to(path: pathlib.Path) -> Iterator[None]:
   """Sends what is logged to `path` too, appended, with tracebacks that a terminal is spared."""
   handler = logging.FileHandler(path)
   handler.setFormatter(logging.Formatter('%(asctime)s %(message)s', '%Y-%m-%d %H:%M:%S'))
-  log.addHandler(handler)
+  logging.getLogger().addHandler(handler)
   try:
     yield
   finally:
-    log.removeHandler(handler)
+    logging.getLogger().removeHandler(handler)
     handler.close()
 
 
 def log_to_stderr() -> None:
-  """Sends what is logged to standard error, once; the root logger stays the libraries'."""
+  """Sends what is logged to standard error: ours from INFO on, the libraries' warnings."""
   log.setLevel(logging.DEBUG)
   _stderr.setLevel(logging.INFO)
-  log.propagate = False
   _stderr.setFormatter(logging.Formatter('%(asctime)s %(message)s', '%H:%M:%S'))
-  log.addHandler(_stderr)
+  logging.getLogger().addHandler(_stderr)  # once, however often
 
 
 class Display:

@@ -7,7 +7,8 @@ import optax
 import pytest
 from dm_env import specs
 
-from agents import actions, config as config_lib, learner
+from agents import actions, learner
+from agents import config as config_lib
 from replay import types
 
 DIMS, CHOICES = 2, 3

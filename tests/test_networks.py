@@ -7,7 +7,8 @@ import pytest
 from networks import layers, q_network, torsos
 
 SHAPES = {
-    'nature': ((4, 84, 84), 'uint8'), 'residual_mlp': ((5,), 'float32'), 'mlp': ((10, 5), 'float32')}
+    'nature': ((4, 84, 84), 'uint8'), 'residual_mlp': ((5,), 'float32'),
+    'mlp': ((10, 5), 'float32')}
 
 
 def make(torso, norm='none', initializer='uniform_fan_in', shared_bias=False):
