@@ -60,11 +60,6 @@ SCHEMA = (
 )
 
 
-def num_observations(size: random_target.ProbeSize) -> int:
-  """How many observations `measure` wants."""
-  return max(size.pool_size, units.MIN_OBSERVATIONS)
-
-
 def measure(network: types.QNetwork, params: types.Params, optimizer: optax.GradientTransformation,
             observations: np.ndarray, key: jax.Array,
             size: random_target.ProbeSize = random_target.SMALL,
@@ -77,7 +72,7 @@ def measure(network: types.QNetwork, params: types.Params, optimizer: optax.Grad
     network: the network; build it and `optimizer` once in a run, compiled code is cached on them.
     params: its parameters.
     optimizer: what trains the probe's copies.
-    observations: [B, *observation], `num_observations(size)` of them.
+    observations: [B, *observation], 1,024 or more for the counts of units.
     key: draws the fresh network, the targets and everything else.
     size: of the random-target probe.
 

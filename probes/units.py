@@ -12,8 +12,6 @@ import numpy as np
 from networks import types
 from probes import batches
 
-MIN_OBSERVATIONS = 1024  # Over fewer inputs a sign test calls rarely active units dead.
-
 # A preactivation up to which a unit passes (almost) no gradient: a slope of 0 for ReLU, below 1e-3
 # for ELU, whose slope is exp(a) there. Above 0 both are the identity.
 _SATURATED_BELOW = {'relu': 0.0, 'elu': math.log(1e-3)}
@@ -40,7 +38,7 @@ def unit_fractions(network: types.QNetwork, params: types.Params, observations: 
   Args:
     network: the network.
     params: its parameters.
-    observations: [B, *observation], at least `MIN_OBSERVATIONS` for numbers to publish.
+    observations: [B, *observation]; over fewer than 1,024 rarely active units pass for dead.
     key: for networks with noise.
   """
   dead, linear = {}, {}

@@ -72,8 +72,8 @@ def _reasons(probes: list[run_data.Row]) -> list[str]:
   if max(_get(row, 'plasticity'), fresh) < MIN_PLASTICITY:
     reasons[1] = ('In it not even a fresh network learns: give it more steps, fewer observations '
                   'or another optimizer.')
-  elif math.isfinite(low):
-    reasons.append(f'The 95% interval {"holds" if low <= 0 <= high else "does not hold"} 0.')
+  elif low <= 0 <= high:
+    reasons.append('The 95% interval holds 0.')
   if len(probes) > 1:
     reasons.append(f'At the first probe it was {number(_get(probes[0], "plasticity_lost"))}.')
   if row.get('invalid_targets', 0.0):
