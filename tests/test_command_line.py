@@ -8,11 +8,9 @@ import socket
 import pytest
 
 import run_atari
+import run_control
 from agents import cli, command_line, errors, memory
 from replay import factory
-
-pytest.importorskip('dm_control')  # no Python 3.13 has it
-import run_control  # noqa: E402
 
 
 def refuse(capsys, tmp_path, domain, script, *arguments):

@@ -9,8 +9,6 @@ import pytest
 from agents import checkpoint
 from tests import runs
 
-pytest.importorskip('dm_control')  # no Python 3.13 has it
-
 
 def stopped(folder, process):
   """Waits for the end of a run that failed; returns the log line with the cause."""

@@ -9,8 +9,6 @@ import pytest
 from agents import checkpoint
 from tests import runs
 
-pytest.importorskip('dm_control')  # no Python 3.13 has it
-
 RESULTS_FRAMES = ['0', '300', '600', '900']
 
 
