@@ -166,9 +166,7 @@ def last_words(log: BinaryIO) -> str:
 def main(argument: str, folder: str) -> None:
   """Serves until the parent kills it or dies; in that case removes `folder`."""
   spec = _parse(argument)
-  for number in (signal.SIGTERM, signal.SIGINT):
-    signal.signal(number, signal.SIG_IGN)
-  signal.signal(_END, _end)
+  parent_died = _pipe_from_signals()
   ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, _END)
   try:
     if os.getppid() != spec.parent:
@@ -177,16 +175,25 @@ def main(argument: str, folder: str) -> None:
     server = reverb.Server(tables(spec), spec.port or None, checkpointer)
     print(json.dumps({'port': server.port}), flush=True)
     os.dup2(2, 1)  # Nobody reads stdout any more.
-    while True:
-      signal.pause()  # Not server.wait(), under which no signal handler runs.
+    os.read(parent_died, 1)
+    server.stop()
   finally:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _end(*_) -> None:
-  """Ends the process. A handler that set an Event could deadlock: its lock is not reentrant."""
-  signal.signal(_END, signal.SIG_IGN)
-  sys.exit()
+def _pipe_from_signals() -> int:
+  """Ignores what is for the trainer; returns a file descriptor that `_END` makes readable.
+
+  Not an Event, whose lock a handler can find taken; nor server.wait(), under which no handler
+  runs; nor signal.pause(), which sleeps on where another thread got the signal.
+  """
+  for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, signal.SIG_IGN)
+  read_end, write_end = os.pipe()
+  os.set_blocking(write_end, False)
+  signal.set_wakeup_fd(write_end)
+  signal.signal(_END, lambda *_: None)
+  return read_end
 
 
 def _parse(argument: str) -> Spec:
