@@ -60,27 +60,26 @@ def plasticity_lost(probes: list[run_data.Row], thresholds: np.ndarray,
   return _svg(draw, 'Plasticity lost over the run')
 
 
-def probe_curves(arrays: dict[str, np.ndarray], top: float) -> markupsafe.Markup:
+def probe_curves(curves: run_data.ProbeCurves, top: float) -> markupsafe.Markup:
   """Loss on the random targets: the agent's network and a fresh one; mean and range of targets."""
 
   def draw(axes: axes_lib.Axes) -> None:
-    for name, label, color in (('fresh_curves', 'fresh network', _FRESH),
-                               ('agent_curves', 'this network', _AGENT)):
-      steps, curves = _thin(arrays[name])
-      axes.fill_between(steps, curves.min(0), curves.max(0), color=color, alpha=0.18, linewidth=0)
-      axes.plot(steps, curves.mean(0), color=color, label=label)
-    axes.axhline(arrays['agent_target_variances'].mean(), color=_INK, linestyle=':', linewidth=1,
-                 label='best constant')
+    for values, label, color in ((curves.fresh, 'fresh network', _FRESH),
+                                 (curves.agent, 'this network', _AGENT)):
+      steps, values = _thin(values)
+      axes.fill_between(steps, values.min(0), values.max(0), color=color, alpha=0.18, linewidth=0)
+      axes.plot(steps, values.mean(0), color=color, label=label)
+    axes.axhline(curves.constant, color=_INK, linestyle=':', linewidth=1, label='best constant')
     axes.set(xlabel='optimizer steps on random targets', ylabel='loss', ylim=(0, top))
 
   return _svg(draw, 'Loss on random targets, this network and a fresh one')
 
 
-def probe_curves_top(*probes: dict[str, np.ndarray]) -> float:
+def probe_curves_top(probes: list[run_data.ProbeCurves]) -> float:
   """A common upper limit: all of the curves, but at most three times the targets' variance."""
-  tops = [np.nanmax(np.where(np.isfinite(curves), curves, 0.0), initial=0.0)
-          for arrays in probes for name, curves in arrays.items() if name.endswith('_curves')]
-  return float(np.clip(1.1 * max(tops, default=0.0), 0.1, 1.5))
+  losses = [values for curves in probes for values in (curves.agent, curves.fresh)]
+  highest = max((values[np.isfinite(values)].max(initial=0.0) for values in losses), default=0.0)
+  return float(np.clip(1.1 * highest, 0.1, 1.5))
 
 
 def _thin(curves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -81,14 +81,12 @@ def _probe_charts(run: run_data.Run, unit: str) -> list[_Chart]:
     found.append(_Chart(
         'Plasticity lost', 'How much less the network learns of random targets than a freshly '
         'initialised one.', charts.plasticity_lost(run.probes, thresholds, unit)))
-  top = charts.probe_curves_top(run.first_curves, run.last_curves)
-  for which, row, arrays in zip(('First', 'Last'), (run.probes[:1] + run.probes[1:][-1:]),
-                                (run.first_curves, run.last_curves), strict=False):
-    if arrays:
-      found.append(_Chart(
-          f'{which} probe, at {count(row["frame"])} {unit}',
-          'Loss on random targets, mean and range over them. Lost plasticity is a shallower curve.',
-          charts.probe_curves(arrays, top)))
+  top = charts.probe_curves_top([curves for _, curves in run.curves])
+  for frame, curves in run.curves:
+    found.append(_Chart(
+        f'Probe at {count(frame)} {unit}',
+        'Loss on random targets, mean and range over them. Lost plasticity is a shallower curve.',
+        charts.probe_curves(curves, top)))
   return found
 
 

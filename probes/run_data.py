@@ -13,13 +13,19 @@ import numpy as np
 Row = dict[str, float]  # NaN where a cell is empty or no number
 
 
+class ProbeCurves(NamedTuple):
+  """How K random targets were learned in T steps."""
+  agent: np.ndarray  # [K, T] loss
+  fresh: np.ndarray  # [K, T] loss of a freshly initialised network
+  constant: float  # loss of the best constant
+
+
 class Run(NamedTuple):
   """The files of a run folder that a report is made of."""
   config: dict[str, Any]
   results: list[Row]  # by frame
   probes: list[Row]  # by frame
-  first_curves: dict[str, np.ndarray]  # of the first probe; empty where there are none
-  last_curves: dict[str, np.ndarray]
+  curves: list[tuple[float, ProbeCurves]]  # of the first and the last probe, with their frames
   missing: list[str]  # one sentence for each thing that is not there
 
 
@@ -29,10 +35,10 @@ def read(run_dir: pathlib.Path) -> Run:
   config = _read_config(run_dir / 'config.json', missing)
   results = _read_rows(run_dir / 'results.csv', 'evaluation', missing)
   probes = _read_rows(run_dir / 'probes.csv', 'probe', missing)
-  ends = probes[:1] + probes[1:][-1:]
-  curves = [_read_arrays(run_dir / 'probes' / f'{row["frame"]:.0f}.npz', missing) for row in ends]
-  first, last = (curves + [{}, {}])[:2]
-  return Run(config, results, probes, first, last, missing)
+  ends = [row['frame'] for row in probes[:1] + probes[1:][-1:]]
+  curves = [(frame, _read_curves(run_dir / 'probes' / f'{frame:.0f}.npz', missing))
+            for frame in ends]
+  return Run(config, results, probes, [pair for pair in curves if pair[1]], missing)
 
 
 def column(rows: list[Row], name: str) -> np.ndarray:
@@ -88,11 +94,15 @@ def _to_number(cell: str) -> float:
     return math.nan
 
 
-def _read_arrays(path: pathlib.Path, missing: list[str]) -> dict[str, np.ndarray]:
+def _read_curves(path: pathlib.Path, missing: list[str]) -> ProbeCurves | None:
   try:
     with np.load(path, allow_pickle=False) as file:
-      return dict(file)
-  except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+      agent, fresh, variances = (np.asarray(file[name], float) for name in (
+          'agent_curves', 'fresh_curves', 'agent_target_variances'))
+    if agent.ndim != 2 or not agent.size or agent.shape != fresh.shape:
+      raise ValueError(f'{path}: the curves must be [targets, steps], of one shape')
+    return ProbeCurves(agent, fresh, float(variances.mean()))
+  except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
     missing.append(f'probes/{path.name} could not be read ({type(error).__name__}): '
                    'its learning curves are not shown.')
-    return {}
+    return None

@@ -38,7 +38,7 @@ def judge(probes: list[run_data.Row]) -> Verdict:
     return Verdict('unknown', 'No probe was made: whether it can still learn is unknown.', [])
   row = probes[-1]
   num_invalid = row.get('invalid_targets', 0.0)
-  if math.isnan(_get(row, 'plasticity')) and num_invalid:
+  if math.isnan(_get(row, 'plasticity')) and num_invalid > 0:
     return Verdict('lost', 'The network is broken: it can no longer learn.', [
         f'Trained on {num_invalid:.0f} random targets, it ended with a finite loss on none.'])
   if math.isnan(_get(row, 'plasticity_lost')):
@@ -76,7 +76,7 @@ def _reasons(probes: list[run_data.Row]) -> list[str]:
     reasons.append('The 95% interval holds 0.')
   if len(probes) > 1:
     reasons.append(f'At the first probe it was {number(_get(probes[0], "plasticity_lost"))}.')
-  if row.get('invalid_targets', 0.0):
+  if row.get('invalid_targets', 0.0) > 0:
     reasons.append(f'Left out: {row["invalid_targets"]:.0f} target(s) without a finite loss.')
   return reasons
 
