@@ -33,7 +33,8 @@ SCHEMA = (
     Metric('plasticity',
            'variance of the random targets less the loss left after training a copy of the network '
            'on them, averaged over targets: 0 for a network that learns nothing, about 0.5 for one '
-           'that learns everything, below 0 for one that a constant would beat',
+           'that learns everything, below 0 for one that a constant would beat. Few steps are also '
+           'spent on unlearning old outputs far from the targets',
            'squared error', _LYLE_2023),
     Metric('plasticity_fresh',
            'the same for a freshly initialised network on the same observations, targets and '

@@ -31,7 +31,7 @@ def evaluations(results: list[run_data.Row], unit: str) -> Table:
   columns = (('Evaluation return', 'eval_episode_return', number),
              ('Training return', 'train_episode_return', number),
              ('Human-normalised', 'normalized_return', number),
-             ('Loss', 'loss', lambda value: f'{value:.2g}'))
+             ('Loss', 'loss', lambda value: number(value, 4)))
   columns = [column for column in columns
              if np.isfinite(run_data.column(results, column[1])).any()]
   chosen = _thinned(results, _MAX_ROWS)

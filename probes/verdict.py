@@ -66,8 +66,8 @@ def _reasons(probes: list[run_data.Row]) -> list[str]:
   low, high = _get(row, 'plasticity_lost_low'), _get(row, 'plasticity_lost_high')
   fresh = _get(row, 'plasticity_fresh')
   reasons = [
-      f'Plasticity lost: {number(_get(row, "plasticity_lost"))} {interval(low, high)} of the '
-      f'{number(fresh)} that a freshly initialised network has.',
+      f'Plasticity lost: {number(_get(row, "plasticity_lost"))} {interval(low, high)} against the '
+      f'{number(fresh)} of a freshly initialised network.',
       f'Above {number(threshold(row))}, a tenth of that, it counts as lost.']
   if max(_get(row, 'plasticity'), fresh) < MIN_PLASTICITY:
     reasons[1] = ('In it not even a fresh network learns: give it more steps, fewer observations '
@@ -110,7 +110,7 @@ def _play_tile(results: list[run_data.Row]) -> Tile | None:
 def _plasticity_tile(row: run_data.Row) -> Tile:
   bounds = interval(_get(row, 'plasticity_lost_low'), _get(row, 'plasticity_lost_high'))
   return Tile('Plasticity lost', number(_get(row, 'plasticity_lost')),
-              f'{bounds} of a fresh network’s {number(_get(row, "plasticity_fresh"))}')
+              f'{bounds} against a fresh network’s {number(_get(row, "plasticity_fresh"))}')
 
 
 def _dead_tile(row: run_data.Row) -> Tile | None:
@@ -118,8 +118,8 @@ def _dead_tile(row: run_data.Row) -> Tile | None:
   if not layers:
     return None
   worst = max(layers, key=lambda name: np.nan_to_num(layers[name], nan=-1.0))
-  note = (f'worst layer {worst}, {percent(layers[worst])}; '
-          f'fresh network {percent(_get(row, "fresh_dead/total"))}')
+  where = f'worst layer {worst}, {percent(layers[worst])}' if layers[worst] else 'in no layer'
+  note = f'{where}; fresh network {percent(_get(row, "fresh_dead/total"))}'
   return Tile('Dead units', percent(_get(row, 'dead/total')), note)
 
 

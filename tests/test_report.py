@@ -114,7 +114,7 @@ def written(folder):
 def test_a_whole_run_in_order(tmp_path):
   page, markdown = written(whole_run(tmp_path / 'run'))
   parts = ('Pong', 'ln, wd', '400k of 400k frames', 'The network can still learn.',
-           'Plasticity lost: 0.01 [−0.01, 0.03] of the 0.46', 'Above 0.05, a tenth of that',
+           'Plasticity lost: 0.01 [−0.01, 0.03] against the 0.46', 'Above 0.05, a tenth of that',
            'The 95% interval holds 0.', 'At the first probe it was 0.00.')
   for text in (page.text, ' '.join(markdown.split())):
     places = [text.index(part) for part in parts]
@@ -320,6 +320,11 @@ def test_a_verdict_gives_its_reasons():
       verdict.judge([probe(0, lost=math.nan) | dict(invalid_targets=5)]).reasons)
   away_from_0 = verdict.judge([probe(0, lost=0.03, low=0.02, high=0.04)])
   assert away_from_0.outcome == 'kept' and 'holds 0' not in ' '.join(away_from_0.reasons)
+
+
+def test_no_dead_unit_has_no_worst_layer(tmp_path):
+  page, _ = written(make_run(tmp_path / 'run', [], [probe(0, growth=0.0)]))
+  assert 'in no layer; fresh network 1.1%' in page.text
 
 
 def test_layers_over_the_run():
