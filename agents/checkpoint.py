@@ -114,8 +114,8 @@ def load(folder: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 def prune(root: pathlib.Path, keep: int, probed: Collection[int]) -> None:
   """Keeps the `keep` newest whole; of older ones those of `probed` frames, without replay."""
-  for leftover in root.glob('.*'):
-    shutil.rmtree(leftover)
+  for leftover in (*root.glob('.*.writing'), *root.glob('.*.replaced')):
+    shutil.rmtree(leftover, ignore_errors=True)
   for frame in _frames(root)[:-keep]:
     unwanted = root / str(frame) / REPLAY if frame in probed else root / str(frame)
     shutil.rmtree(unwanted, ignore_errors=True)

@@ -1,12 +1,13 @@
 """What a training script does with a command: builds, runs, reports; errors become exit codes."""
 
+import contextlib
 import pathlib
 import signal
 import sys
 import threading
 from collections.abc import Sequence
 
-from agents import command_line, display, memory, parts, run_folder, summary
+from agents import checkpoint, command_line, display, memory, parts, run_folder, summary
 from agents import trainer as trainer_lib
 from probes import report
 from replay import factory
@@ -26,27 +27,33 @@ def main(domain: command_line.Domain, argv: Sequence[str]) -> int:
     if isinstance(command, str):
       print(command)
       return DONE
-    factory.check(command.config.replay, command.replay_port)
-    if factory.default_kind() == 'local':
-      log.info('Reverb is not installed here: the replay is local')
-    run_id = command.stored['run_id'] if command.stored else run_folder.new_id()
-    run_parts = parts.build(
-        command.config, domain.task(command.config),
-        lambda signature: _make_replay(command, run_id, signature))
+    return _build_and_run(domain, command, stop)
   except ValueError as error:
-    print(f'{pathlib.Path(argv[0]).name}: {error}', file=sys.stderr)
-    return BAD_ARGUMENT
-  try:
-    run_folder.create(command.folder, command.config, run_id)
-    with display.logging_to(command.folder / 'log.txt'):
+    status, cause = BAD_ARGUMENT, str(error)
+  except (OSError, replay_types.ReplayError) as error:  # nothing was trained yet
+    status, cause = FAILED, f'{type(error).__name__}: {error}'
+  print(f'{pathlib.Path(argv[0]).name}: {cause}', file=sys.stderr)
+  return status
+
+
+def _build_and_run(
+    domain: command_line.Domain, command: command_line.Command, stop: threading.Event) -> int:
+  folder, config, stored = command.folder, command.config, command.stored
+  factory.check(config.replay, command.replay_port)
+  if factory.default_kind() == 'local':
+    log.info('Reverb is not installed here: the replay is local')
+  run_id = stored['run_id'] if stored else run_folder.new_id()
+  run_parts = parts.build(
+      config, domain.task(config), lambda signature: _make_replay(command, run_id, signature))
+  with (contextlib.closing(run_parts.env), contextlib.closing(run_parts.replay),
+        run_folder.locked(folder)):
+    run_folder.create(folder, config, run_id, stored)
+    with display.logging_to(folder / 'log.txt'):
       return _run(command, run_parts, stop)
-  finally:
-    run_parts.replay.close()
-    run_parts.env.close()
 
 
 def _stop_on_signals() -> threading.Event:
-  """An event that the first SIGINT or SIGTERM sets; the second one ends the process at once."""
+  """An event that the first SIGINT, SIGTERM or SIGHUP sets; the second one ends the process at once."""
   stop = threading.Event()
 
   def handle(number, frame):
@@ -55,7 +62,7 @@ def _stop_on_signals() -> threading.Event:
     signal.signal(number, signal.SIG_DFL)
     log.info('stopping: saving first; once more to end at once')
 
-  for number in (signal.SIGINT, signal.SIGTERM):
+  for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, handle)
   return stop
 
@@ -85,7 +92,7 @@ def _run(
     status = DONE if trainer.run() else INTERRUPTED
   except Exception as error:
     status = FAILED
-    _say_why(error, folder, trainer.checkpointed if trainer else -1)
+    _say_why(error, folder)
   finally:
     if trainer:
       trainer.close()
@@ -96,13 +103,13 @@ def _run(
     log.info('report: %s', report.write_report(folder))
   except Exception as error:
     status = FAILED
-    _say_why(error, folder, trainer.checkpointed if trainer else -1)
+    _say_why(error, folder)
   return status
 
 
-def _say_why(error: Exception, folder: pathlib.Path, checkpointed: int) -> None:
+def _say_why(error: Exception, folder: pathlib.Path) -> None:
   log.error('stopped: %s: %s', type(error).__name__, error)
-  saved = (f'and a checkpoint at {checkpointed:,}; go on with --resume'
-           if checkpointed >= 0 else 'no checkpoint yet')
+  newest = checkpoint.newest(folder / 'checkpoints')
+  saved = f'and {newest}; go on with --resume' if newest else 'no checkpoint yet'
   log.error('saved in %s: every row written so far, %s', folder, saved)
   log.debug('the traceback', exc_info=error)

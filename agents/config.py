@@ -75,6 +75,7 @@ class Config:
   probe_targets: int = random_target.SMALL.num_targets
   probe_steps: int = random_target.SMALL.num_steps  # optimiser steps on each target
   probe_batch_size: int = random_target.SMALL.batch_size
+  probe_optimizer: str = 'small'  # small: random_target.SMALL_OPTIMIZER; agent: the agent's own
 
   def __post_init__(self):
     for field in dataclasses.fields(self):
@@ -109,6 +110,7 @@ def _choice(names: Iterable[str]) -> tuple[Any, str]:
 _RULES = (
     (('unit',), *_choice(('frames', 'steps'))),
     (('replay',), *_choice(('reverb', 'local'))),
+    (('probe_optimizer',), *_choice(('small', 'agent'))),
     (('torso',), *_choice(torsos.TORSOS)),
     (('norm',), *_choice(layers.NORMS)),
     (('initializer',), *_choice(layers.INITIALIZERS)),

@@ -20,7 +20,8 @@ class _Stderr(logging.Handler):
   """Writes to what is standard error at that moment: while a live line shows, that is its."""
 
   def emit(self, record: logging.LogRecord) -> None:
-    print(self.format(record), file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # nobody reads it any more: no reason to end the run
+      print(self.format(record), file=sys.stderr, flush=True)
 
 
 _stderr = _Stderr()
@@ -36,7 +37,8 @@ def logging_to(path: pathlib.Path) -> Iterator[None]:
     yield
   finally:
     logging.getLogger().removeHandler(handler)
-    handler.close()
+    with contextlib.suppress(OSError):  # a full disk has been said by then
+      handler.close()
 
 
 def log_to_stderr() -> None:
@@ -44,16 +46,17 @@ def log_to_stderr() -> None:
   log.setLevel(logging.DEBUG)
   _stderr.setLevel(logging.INFO)
   _stderr.setFormatter(logging.Formatter('%(asctime)s %(message)s', '%H:%M:%S'))
-  logging.getLogger().addHandler(_stderr)  # once, however often
+  logging.getLogger().handlers = [_stderr]  # in place of those that libraries put there
+  logging.raiseExceptions = False  # a full disk is said once, by what stops the run
 
 
 class Display:
   """The progress of a run of `total` units; also keeps its speed."""
 
-  def __init__(self, total: int, unit: str, done: int):
+  def __init__(self, total: int, unit: str, done: int, num_updates: int):
     self._total, self._unit = total, unit
     self._shown_at = self._logged_at = time.monotonic()
-    self._shown = (done, 0)
+    self._shown = (done, num_updates)
     self._rates = (0.0, 0.0)
     self._live = None
     if sys.stderr.isatty():

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from agents import actions, learner, loop, metrics
+from agents import actions, errors, learner, loop, metrics
 from agents.config import Config
 from networks import types as network_types
 from replay import accumulator as accumulator_lib
@@ -55,6 +55,12 @@ def build(
   spec, action_map = env.observation_spec(), actions.action_map(env.action_spec(), config.bins)
   network = learner.make_network(config, spec.shape, spec.dtype.name, action_map)
   optimizer = learner.make_optimizer(config)
+  try:
+    jax.eval_shape(network.init, jax.random.key(0))
+  except (TypeError, ValueError):
+    raise errors.UsageError(
+        f'torso={config.torso}: must take observations of shape {spec.shape}; '
+        'it does not') from None
   signature = replay_types.Signature(
       frame_shape=tuple(spec.shape if env.stack == 1 else spec.shape[1:]),
       frame_dtype=spec.dtype.name, stack=env.stack, num_action_dims=action_map.num_dims,
@@ -63,8 +69,17 @@ def build(
       config=config, task=task, env=env, network=network, optimizer=optimizer,
       accumulator=accumulator_lib.Accumulator(
           config.n_step, config.discount, config.reward_clip, env.stack, config.num_envs),
-      replay=make_replay(signature),
+      replay=_or_close(env, lambda: make_replay(signature)),
       player=loop.Player(learner.make_agent(config, network, optimizer), action_map))
+
+
+def _or_close(
+    env: dm_env.Environment, make: Callable[[], replay_types.Replay]) -> replay_types.Replay:
+  try:
+    return make()
+  except BaseException:
+    env.close()
+    raise
 
 
 def key(config: Config, purpose: int, frame: int = 0) -> jax.Array:

@@ -1,7 +1,9 @@
 """A run's folder: made once, continued only when asked, its config.json beyond doubt."""
 
+import contextlib
 import dataclasses
 import datetime
+import fcntl
 import importlib.metadata
 import json
 import os
@@ -10,14 +12,16 @@ import platform
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
-from agents import errors
+from agents import checkpoint, errors, metrics
 from agents.config import Config
 
 CONFIG = 'config.json'
-# A run may be made longer, and its replay server may listen elsewhere.
-_MAY_CHANGE = ('run_length', 'run_id', 'versions', 'command_line')
+_ASIDE = f'.{CONFIG}.tmp'
+# A run may be made longer.
+_MAY_CHANGE = ('run_length',)
 _PACKAGES = (
     'jax', 'jaxlib', 'dm-haiku', 'optax', 'rlax', 'numpy', 'ale-py', 'gymnasium', 'dm-control',
     'mujoco', 'dm-reverb', 'tensorflow-cpu')
@@ -37,12 +41,19 @@ def check(folder: pathlib.Path, config: Config, resume: bool) -> dict[str, Any] 
     UsageError: the folder holds a run and `resume` is not asked for, or another config's run, or
       something that is no run, or cannot be written.
   """
+  try:
+    return _check(folder, config, resume)
+  except OSError as error:
+    raise errors.UsageError(f'run_dir={folder}: must be readable and writable: {error}') from None
+
+
+def _check(folder: pathlib.Path, config: Config, resume: bool) -> dict[str, Any] | None:
   above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
   if not above.is_dir():
     raise errors.UsageError(f'run_dir={folder}: must be a folder; {above} is a file')
   if not os.access(above, os.W_OK | os.X_OK):
     raise errors.UsageError(f'run_dir={folder}: must be writable; {above} is not')
-  if not folder.exists() or not any(folder.iterdir()):
+  if not folder.exists() or not _content(folder):
     return None
   if not (folder / CONFIG).exists():
     raise errors.UsageError(f'run_dir={folder}: must be new, empty or a run; it holds other files')
@@ -60,7 +71,38 @@ def check(folder: pathlib.Path, config: Config, resume: bool) -> dict[str, Any] 
       raise errors.UsageError(
           f'run_dir={folder}: belongs to another config: there {name}={stored.get(name)}, '
           f'here {name}={wanted[name]}')
+  if checkpoint.newest(folder / 'checkpoints') is None and _was_trained(folder):
+    raise errors.UsageError(
+        f'run_dir={folder}: must have a checkpoint to go on from; there is none, and starting '
+        'over would lose its rows')
   return stored
+
+
+def _content(folder: pathlib.Path) -> list[pathlib.Path]:
+  # What a start leaves that was killed before it wrote config.json does not count.
+  return [path for path in folder.iterdir() if path.name not in (_ASIDE, 'log.txt')]
+
+
+def _was_trained(folder: pathlib.Path) -> bool:
+  rows = metrics.read_rows(folder / 'results.csv') + metrics.read_rows(folder / 'probes.csv')
+  return any(int(row['frame']) > 0 for row in rows)
+
+
+@contextlib.contextmanager
+def locked(folder: pathlib.Path) -> Iterator[None]:
+  """Keeps other processes out of the folder for as long as this one writes to it.
+
+  Raises:
+    UsageError: another process writes to it.
+  """
+  folder.mkdir(parents=True, exist_ok=True)
+  with open(folder / 'log.txt', 'a') as log:  # a file that is there anyway
+    try:
+      fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      raise errors.UsageError(
+          f'run_dir={folder}: must be free; another process is running it') from None
+    yield
 
 
 def new_id() -> str:
@@ -68,12 +110,16 @@ def new_id() -> str:
   return uuid.uuid4().hex[:12]
 
 
-def create(folder: pathlib.Path, config: Config, run_id: str) -> None:
-  """Makes the folder and writes config.json."""
+def create(
+    folder: pathlib.Path, config: Config, run_id: str, stored: dict[str, Any] | None) -> None:
+  """Makes the folder and writes config.json; a continued run keeps what it was started with."""
   folder.mkdir(parents=True, exist_ok=True)
-  content = _as_json(config) | dict(
-      run_id=run_id, versions=_versions(), command_line=[sys.executable, *sys.argv])
-  aside = folder / f'.{CONFIG}.tmp'
+  now = dict(versions=_versions(), command_line=[sys.executable, *sys.argv])
+  content = _as_json(config) | dict(run_id=run_id, **now, continued_with=[])
+  if stored:
+    first = {name: stored[name] for name in now}
+    content |= first | dict(continued_with=[*stored['continued_with'], now])
+  aside = folder / _ASIDE
   aside.write_text(json.dumps(content, indent=2) + '\n')
   os.replace(aside, folder / CONFIG)
 

@@ -1,5 +1,6 @@
 """A run from its first step to its last: what happens when, and what is written of it."""
 
+import contextlib
 import math
 import os
 import pathlib
@@ -9,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import optax
 
 from agents import checkpoint, loop, metrics, sinks, snapshot
 from agents import parts as parts_lib
@@ -43,13 +45,20 @@ class Trainer:
       rows = counters['rows']
       log.info('continuing from %s', newest)
     else:
+      log.info('starting at 0')
       self._state = snapshot.start(parts)
     self._checkpointed = self.frame if newest else -1
     self._results = metrics.CsvFile(folder / 'results.csv', rows['results'])
     self._probes = metrics.CsvFile(folder / 'probes.csv', rows['probes'])
     self._sinks = sinks.make(track, folder, self._checkpointed)
-    self._display = Display(self._config.run_length, self._config.unit, self.frame)
+    num_updates = int(self._state.learner.num_updates)
+    self._display = Display(self._config.run_length, self._config.unit, self.frame, num_updates)
     self._timed_from, self._train_seconds = self.frame, 0.0
+
+  @property
+  def _probe_optimizer(self) -> optax.GradientTransformation:
+    own = self._config.probe_optimizer == 'agent'
+    return self._parts.optimizer if own else random_target.SMALL_OPTIMIZER
 
   @property
   def frame(self) -> int:
@@ -69,6 +78,9 @@ class Trainer:
   def run(self) -> bool:
     """Trains to the end; False where it was stopped before, which saves a checkpoint."""
     parts, config = self._parts, self._config
+    if config.run_length // config.units_per_step < config.min_replay_size:
+      log.warning('this run ends before it learns: its agent steps are fewer than '
+                  'min_replay_size=%d; set less with --set', config.min_replay_size)
     steps = loop.train(
         parts.player, parts.env, parts.accumulator, parts.replay, config, self._state)
     num_updates = int(self._state.learner.num_updates)
@@ -87,7 +99,7 @@ class Trainer:
         self._train_seconds += time.monotonic() - since
         self._do_due()
         since = time.monotonic()
-    if self._stop.is_set():
+    if self.frame > self._checkpointed:  # stopped, or without periodic checkpoints
       self._save()
     return not self._stop.is_set()
 
@@ -95,7 +107,8 @@ class Trainer:
     """Ends the live line and writes what the sinks hold."""
     self._display.close()
     for sink in self._sinks:
-      sink.close()
+      with contextlib.suppress(OSError):  # a full disk, which has been said by then
+        sink.close()
 
   def _due(self, period: int, last: int) -> bool:
     """Whether a thing with this period, last done at frame `last`, is to be done now."""
@@ -165,7 +178,7 @@ class Trainer:
         self._parts, params, self._state.num_steps, config.probe_observations)
     # The same key at every probe: the same random targets, so that probes compare.
     row, arrays = record.measure(
-        self._parts.network, params, self._parts.optimizer, inputs,
+        self._parts.network, params, self._probe_optimizer, inputs,
         parts_lib.key(config, parts_lib.PROBE), size)
     path = self._folder / 'probes' / f'{self.frame}.npz'
     path.parent.mkdir(exist_ok=True)

@@ -3,14 +3,26 @@
 import json
 import os
 import re
+import shutil
+import signal
 import socket
 
 import pytest
 
 import run_atari
 import run_control
-from agents import cli, command_line, errors, memory
+from agents import cli, command_line, errors, memory, run_folder
 from replay import factory
+
+
+@pytest.fixture(autouse=True)
+def own_signals():
+  """`main` takes signals over; pytest wants them back."""
+  numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+  handlers = [signal.getsignal(number) for number in numbers]
+  yield
+  for number, handler in zip(numbers, handlers, strict=True):
+    signal.signal(number, handler)
 
 
 def refuse(capsys, tmp_path, domain, script, *arguments):
@@ -106,6 +118,39 @@ def test_a_damaged_config_is_refused(capsys, tmp_path, text):
   assert re.match(r'run_dir=.*: its config.json must be one that a run wrote', line), line
 
 
+@pytest.mark.parametrize('name', ['x' * 300, 'config.json/run'])
+def test_an_impossible_folder_is_refused(capsys, tmp_path, name):
+  (tmp_path / 'config.json').mkdir()
+  line = refuse(capsys, tmp_path, run_control.CONTROL, 'run_control.py',
+                f'--run_dir={tmp_path}/{name}' if 'x' in name else f'--run_dir={tmp_path}',
+                '--resume')
+  assert re.match(r'run_dir=.*: must be ', line), line
+
+
+def test_a_torso_that_does_not_fit_is_refused(capsys, tmp_path):
+  line = refuse(capsys, tmp_path, run_control.CONTROL, 'run_control.py', '--set=torso=nature',
+                '--replay=local', f'--run_dir={tmp_path}/run')
+  assert line == 'torso=nature: must take observations of shape (5,); it does not'
+
+
+def test_rows_without_a_checkpoint_are_not_lost_to_resume(capsys, finished, tmp_path):
+  folder = tmp_path / 'run'
+  shutil.copytree(finished, folder, ignore=shutil.ignore_patterns('checkpoints'))
+  (folder / 'results.csv').write_text('iteration,frame\n0,0\n1,20\n')
+  line = refuse(capsys, tmp_path, run_control.CONTROL, 'run_control.py', f'--run_dir={folder}',
+                *SMALL, '--resume')
+  assert re.match(r'run_dir=.*: must have a checkpoint to go on from', line), line
+
+
+def test_a_folder_in_use_is_refused(capsys, finished, tmp_path):
+  folder = tmp_path / 'run'
+  shutil.copytree(finished, folder)
+  with run_folder.locked(folder):
+    assert cli.main(run_control.CONTROL, [
+        'run_control.py', f'--run_dir={folder}', *SMALL, '--resume']) == cli.BAD_ARGUMENT
+  assert 'must be free; another process is running it' in capsys.readouterr().err
+
+
 def test_a_file_in_place_of_a_folder_is_refused(capsys, tmp_path):
   (tmp_path / 'file').touch()
   line = refuse(capsys, tmp_path, run_control.CONTROL, 'run_control.py',
@@ -189,10 +234,11 @@ def test_memory_is_the_least_of_machine_and_control_group(tmp_path, monkeypatch)
   assert machine > 0
   (tmp_path / 'memory.max').write_text('5000\n')
   (tmp_path / 'memory.current').write_text('2000\n')
+  (tmp_path / 'memory.stat').write_text('anon 1500\ninactive_file 500\n')
   monkeypatch.setattr(memory, '_CGROUP', tmp_path)
-  assert memory.available() == 3000
+  assert memory.available() == 3500
   (tmp_path / 'memory.max').write_text('max\n')
-  assert memory.available() > 3000
+  assert memory.available() > 3500
 
 
 def test_usage_errors_are_value_errors():

@@ -86,7 +86,7 @@ def test_first_frames_are_no_agent_steps():
   assert run.replay.size() == state.num_steps  # Catch's every step completes a transition
 
 
-def test_every_variant_of_shape_runs():
+def test_the_atari_torso_learns_from_stacked_frames():
   run = build(make_config(torso='nature', min_replay_size=20, batch_size=4), pixels=True)
   state, updates = train(run, 30)
   assert updates > 0
@@ -132,3 +132,26 @@ def test_observations_come_from_acting_until_replay_has_enough(stored):
   assert seen.shape == (50, ROWS, 5)
   assert len(np.unique(seen.reshape(50, -1), axis=0)) > 5
   assert set(np.unique(seen)) == {0.0, 1.0}
+
+
+def test_three_environments_with_priorities_go_on_from_a_snapshot_to_the_bit(tmp_path):
+  config = make_config(num_envs=3, prioritized=True, n_step=3)
+
+  def advance(run, state, count):
+    steps = loop.train(run.player, run.env, run.accumulator, run.replay, config, state)
+    for _ in range(count):
+      state = next(steps).state
+    return state
+
+  straight = build(config)
+  state = advance(straight, snapshot.start(straight), 100)
+  snapshot.save(tmp_path, straight, state, 1, {'any': 'thing'})
+  state = advance(straight, state, 60)
+  again = build(config)
+  restored, counters = snapshot.restore(tmp_path / '1', again)
+  assert counters == {'any': 'thing'}
+  restored = advance(again, restored, 60)
+  assert restored.num_steps == state.num_steps
+  assert int(state.learner.num_updates) > 100
+  jax.tree.map(np.testing.assert_array_equal, restored.learner.params, state.learner.params)
+  np.testing.assert_array_equal(restored.timestep.observation, state.timestep.observation)
