@@ -53,7 +53,7 @@ def _build_and_run(
 
 
 def _stop_on_signals() -> threading.Event:
-  """An event that the first SIGINT, SIGTERM or SIGHUP sets; the second one ends the process at once."""
+  """An event that the first SIGINT, SIGTERM or SIGHUP sets; a second one ends the process."""
   stop = threading.Event()
 
   def handle(number, frame):
