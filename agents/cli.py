@@ -40,11 +40,11 @@ def _build_and_run(
     domain: command_line.Domain, command: command_line.Command, stop: threading.Event) -> int:
   folder, config, stored = command.folder, command.config, command.stored
   factory.check(config.replay, command.replay_port)
-  if factory.default_kind() == 'local':
-    log.info('Reverb is not installed here: the replay is local')
   run_id = stored['run_id'] if stored else run_folder.new_id()
   run_parts = parts.build(
       config, domain.task(config), lambda signature: _make_replay(command, run_id, signature))
+  if factory.default_kind() == 'local':
+    log.info('Reverb is not installed here: the replay is local')
   with (contextlib.closing(run_parts.env), contextlib.closing(run_parts.replay),
         run_folder.locked(folder)):
     run_folder.create(folder, config, run_id, stored)
