@@ -1,7 +1,6 @@
 """What a run folder holds, read forgivingly: whatever is missing or broken is said in words."""
 
 import csv
-import io
 import json
 import math
 import pathlib
@@ -73,7 +72,7 @@ def _read_rows(path: pathlib.Path, what: str, missing: list[str]) -> list[Row]:
     return []
   # A run that was killed may have left half a line, which can pass for a whole row.
   whole = text[:text.rfind('\n') + 1]
-  reader = csv.reader(io.StringIO(whole.replace('\0', '')))
+  reader = csv.reader(whole.splitlines())
   header = next(reader, [])
   lines = list(reader)
   rows = [{name: _to_number(cell) for name, cell in zip(header, line, strict=True)}

@@ -230,7 +230,7 @@ def test_a_last_line_cut_short_is_left_out(tmp_path, cut):
 
 
 @pytest.mark.parametrize('content', ['', '\n', 'frame', 'frame,x\n', 'a,b\n1,2\n', '\0\n\0,\n',
-                                     'frame\nnan\n', 'frame,frame\n1,2,3\n'])
+                                     'frame\nnan\n', 'frame,frame\n1,2,3\n', 'a\rb\n1\r2\n'])
 def test_files_without_a_row(tmp_path, content):
   folder = make_run(tmp_path / 'run')
   for name in ('results.csv', 'probes.csv'):
@@ -281,8 +281,10 @@ def test_arrays_that_are_no_curves(tmp_path, arrays, error):
 def test_curves_that_are_not_finite(tmp_path):
   folder = whole_run(tmp_path / 'run')
   broken = curves() | dict(agent_curves=np.full((3, 50), np.nan))
-  np.savez(folder / 'probes' / '400000.npz', **broken)
-  written(folder)
+  for path in (folder / 'probes').iterdir():
+    np.savez(path, **broken)
+  page, _ = written(folder)
+  assert page.text.count('Probe at') == 2
 
 
 @pytest.mark.parametrize('content', ['{', '[]', 'null', '\xff'])
