@@ -97,7 +97,8 @@ def _run(
     if trainer:
       trainer.close()
   if status == INTERRUPTED:
-    log.info('interrupted and saved; go on with --run_dir=%s --resume', folder)
+    log.info('interrupted and saved; to go on, add to the same command: --run_dir=%s --resume',
+             folder)
   try:
     summary.show(folder)
     log.info('report: %s', report.write_report(folder))

@@ -94,11 +94,11 @@ def _fresh_env(parts: Parts, purpose: int, frame: int) -> dm_env.Environment:
 
 def evaluate(
     parts: Parts, params: network_types.Params, frame: int, stop: threading.Event,
-    on_step: Callable[[], None]) -> Evaluation | None:
+    on_step: Callable[[float], None]) -> Evaluation | None:
   """Plays `eval_length` with a copy of the parameters in an environment of its own.
 
   An episode that the length cuts off does not count, unless it is the only one. None where it
-  was asked to stop.
+  was asked to stop. `on_step` is told the part that is done.
   """
   config = parts.config
   params = jax.tree.map(jnp.copy, params)
@@ -108,7 +108,7 @@ def evaluate(
       parts.player, env, params, key(config, EVALUATE, frame), config.eval_epsilon)
   for timestep in steps:
     episodes.add(timestep)
-    on_step()
+    on_step(episodes.num_steps * config.units_per_step / config.eval_length)
     if stop.is_set():
       break
     if episodes.num_steps * config.units_per_step >= config.eval_length:

@@ -45,7 +45,7 @@ class Trainer:
       rows = counters['rows']
       log.info('continuing from %s', newest)
     else:
-      log.info('starting at 0')
+      log.info('no checkpoint there yet: starting at 0')
       self._state = snapshot.start(parts)
     self._checkpointed = self.frame if newest else -1
     self._results = metrics.CsvFile(folder / 'results.csv', rows['results'])
@@ -132,20 +132,23 @@ class Trainer:
     if not self._stop.is_set() and self._due(config.checkpoint_every, self._checkpointed):
       self._save()
 
+  def _where(self) -> str:
+    return f'{self.frame:,} {self._config.unit}'
+
   def _show(self, doing: str) -> None:
     self._display.update(self.frame, 0, self._episodes.last_return, doing)
 
   def _evaluate(self) -> None:
     result = parts_lib.evaluate(
         self._parts, self._state.learner.params, self.frame, self._stop,
-        lambda: self._show('evaluate'))
+        lambda done: self._show(f'evaluate {done:.0%}'))
     if result is None:  # stopped: the evaluation is done anew when the run goes on
       return
     row = self._result_row(result)
     self._write(self._results, 'results', row)
     log.info(
-        'frame %s: evaluation return %.1f over %d episodes, training return %.1f',
-        f'{self.frame:,}', row['eval_episode_return'], row['eval_num_episodes'],
+        '%s: evaluation return %.1f over %d episodes, training return %.1f', self._where(),
+        row['eval_episode_return'], row['eval_num_episodes'],
         row['train_episode_return'])
 
   def _result_row(self, evaluation: parts_lib.Evaluation) -> dict[str, Any]:
@@ -188,8 +191,8 @@ class Trainer:
     os.replace(aside, path)
     updates = int(self._state.learner.num_updates)
     self._write(self._probes, 'probes', dict(frame=self.frame, update=updates, **row))
-    log.info('frame %s: plasticity lost %.3f [%.3f, %.3f] (probe took %.0f s)',
-             f'{self.frame:,}', row['plasticity_lost'], row['plasticity_lost_low'],
+    log.info('%s: plasticity lost %.3f [%.3f, %.3f] (probe took %.0f s)', self._where(),
+             row['plasticity_lost'], row['plasticity_lost_low'],
              row['plasticity_lost_high'], row['probe_seconds'])
 
   def _write(self, file: metrics.CsvFile, name: str, row: dict[str, Any]) -> None:

@@ -47,7 +47,7 @@ def train(run, num_steps):
 
 def mean_return(run, state):
   evaluation = parts.evaluate(
-      run, state.learner.params, state.num_steps, threading.Event(), lambda: None)
+      run, state.learner.params, state.num_steps, threading.Event(), lambda done: None)
   return evaluation.mean_return
 
 
@@ -121,7 +121,7 @@ def test_an_evaluation_that_is_stopped_gives_nothing():
   run, stop = build(make_config()), threading.Event()
   stop.set()
   params = snapshot.start(run).learner.params
-  assert parts.evaluate(run, params, 0, stop, lambda: None) is None
+  assert parts.evaluate(run, params, 0, stop, lambda done: None) is None
 
 
 @pytest.mark.parametrize('stored', [0, 200])

@@ -77,7 +77,7 @@ def test_interrupted_it_saves_reports_and_goes_on(uninterrupted, tmp_path, numbe
   process.send_signal(number)
   status, _, err = runs.finish(process)
   assert status == 130, err
-  assert 'interrupted and saved; go on with' in err
+  assert 'interrupted and saved; to go on' in err
   assert checkpoint.newest(folder / 'checkpoints')
   assert (folder / 'report.html').exists()
   assert runs.run('run_control.py', *flags, '--resume')[0] == 0
