@@ -77,7 +77,7 @@ def test_a_server_that_is_gone_is_an_error_and_never_a_hang(start, tmp_path, num
   os.kill(server.process.pid, number)
   for task, ask in {
       'sample 4 transitions': lambda: replay.sample(4),
-      'set 4 priorities': lambda: replay.update(keys, np.arange(4.0)),
+      r'set \d priorities': lambda: replay.update(keys, np.arange(4.0)),
       'take transitions': lambda: ours.run(200),
       '(take transitions|write a checkpoint)': lambda: replay.save(tmp_path / 'saved')}.items():
     begin = time.monotonic()
