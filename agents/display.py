@@ -61,9 +61,8 @@ class Display:
     self._live = None
     if sys.stderr.isatty():
       self._live = rich_progress.Progress(
-          rich_progress.TextColumn('{task.description}'), rich_progress.BarColumn(20),
-          rich_progress.TextColumn('{task.percentage:3.0f}%'),
-          rich_progress.TextColumn('{task.fields[text]}'),
+          rich_progress.TextColumn('{task.description} {task.percentage:.0f}%'),
+          rich_progress.TextColumn('{task.fields[text]}'),  # all of it fits 80 columns
           console=rich_console.Console(stderr=True), transient=True)
       self._task = self._live.add_task('', total=total, completed=done, text='')
       self._live.start()
@@ -92,8 +91,8 @@ class Display:
     speed, updates = self._rates
     left = (self._total - done) / speed if speed > 0 else float('nan')
     return (
-        f'{done:,}/{self._total:,} {self._unit} | {speed:,.0f} {self._unit}/s | '
-        f'{updates:.1f} updates/s | last return {last_return:.1f} | {duration(left)} left')
+        f'{done:,} {self._unit} {speed:,.0f}/s | {updates:.1f} updates/s | '
+        f'return {last_return:.1f} | {duration(left)} left')
 
   def close(self) -> None:
     """Takes the live line away. May be called twice."""

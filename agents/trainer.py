@@ -141,7 +141,7 @@ class Trainer:
   def _evaluate(self) -> None:
     result = parts_lib.evaluate(
         self._parts, self._state.learner.params, self.frame, self._stop,
-        lambda done: self._show(f'evaluate {done:.0%}'))
+        lambda done: self._show(f'({done:.0%} evaluated)'))
     if result is None:  # stopped: the evaluation is done anew when the run goes on
       return
     row = self._result_row(result)
@@ -174,7 +174,7 @@ class Trainer:
 
   def _probe(self) -> None:
     config, params = self._config, self._state.learner.params
-    self._show('probe')
+    self._show('(probe)')
     size = random_target.ProbeSize(
         config.probe_targets, config.probe_steps, config.probe_batch_size, config.probe_pool_size)
     inputs = parts_lib.observations(
@@ -201,7 +201,7 @@ class Trainer:
       sink.add(name, self.frame, row)
 
   def _save(self) -> None:
-    self._show('checkpoint')
+    self._show('(save)')
     counters = dict(
         episodes=self._episodes.state(), means=self._means.state(),
         rows=dict(results=self._results.num_rows, probes=self._probes.num_rows))
