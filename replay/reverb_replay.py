@@ -7,6 +7,7 @@ import math
 import os
 import pathlib
 import shutil
+from typing import Any
 
 import numpy as np
 
@@ -57,10 +58,10 @@ class _Tape:
   episode_length: int
   rows_since_frame: int = 0
 
-  def frames(self, length: int) -> reverb_client.Column:
-    """The newest `length` frames."""
+  def frames(self, history: dict[str, Any], length: int) -> reverb_client.Column:
+    """The newest `length` frames of the writer's history."""
     end = -self.rows_since_frame
-    return self.writer.history['frames'][end - length:end or None]
+    return history['frames'][end - length:end or None]
 
 
 class ReverbReplay:
@@ -147,7 +148,7 @@ class ReverbReplay:
     if not (checkpoint / 'DONE').exists():
       raise types.ReplayError(f'the checkpoint {checkpoint} is not whole: it has no DONE file')
     shutil.copytree(checkpoint, folder / 'reverb', copy_function=_link)
-    windows = [tape.frames(self._window - 1).numpy() for tape in self._tapes]
+    windows = [tape.frames(tape.writer.history, self._window - 1).numpy() for tape in self._tapes]
     np.save(folder / 'windows.npy', np.stack(windows))
     state = {
         'signature': self._signature._asdict(), 'settings': self._settings._asdict(),
@@ -209,7 +210,8 @@ class ReverbReplay:
 
   def _insert(self, tape: _Tape) -> None:
     """Creates the item of the newest window and outcome: the one place that creates any."""
-    item = {'frames': tape.frames(self._window), 'scalars': tape.writer.history['scalars'][-1]}
+    history = tape.writer.history  # Asked for once: it costs as much as appending a frame.
+    item = {'frames': tape.frames(history, self._window), 'scalars': history['scalars'][-1]}
     tape.writer.create_item(reverb_server.TABLE, self._max_priority, item)
     self._size = min(self._size + 1, self._settings.capacity)
     self._client.flush(tape.writer, _MAX_PENDING)

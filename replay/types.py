@@ -152,7 +152,7 @@ def check_step(signature: Signature, step: Step, episode_length: int) -> None:
     episode_length: frames of the stream's episode before this one; 0 where `step.is_first`.
   """
   frame = step.frame
-  if frame.shape != signature.frame_shape or frame.dtype.name != signature.frame_dtype:
+  if frame.shape != signature.frame_shape or frame.dtype != signature.frame_dtype:
     raise ValueError(f'frame: got {frame.dtype.name} {list(frame.shape)}, but this replay holds '
                      f'{signature.frame_dtype} {list(signature.frame_shape)}')
   longest = min(signature.n_step, episode_length)
