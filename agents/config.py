@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from agents import errors
+from agents import errors, losses
 from agents import interventions as interventions_lib
 from networks import layers, torsos
 from probes import random_target
@@ -43,6 +43,7 @@ class Config:
   bins: int = 2  # choices in each dimension of a continuous action
 
   # Learning.
+  error_loss: str = 'huber'  # a row of losses.ERROR_LOSSES
   double: bool = False  # the online network selects the bootstrapped action
   discount: float = 0.99  # per agent step
   n_step: int = 1  # agent steps
@@ -114,6 +115,7 @@ _RULES = (
     (('torso',), *_choice(torsos.TORSOS)),
     (('norm',), *_choice(layers.NORMS)),
     (('initializer',), *_choice(layers.INITIALIZERS)),
+    (('error_loss',), *_choice(losses.ERROR_LOSSES)),
     (('optimizer',), *_choice(('adam', 'rmsprop'))),
     (('num_envs', 'run_length', 'eval_length', 'n_step', 'batch_size', 'steps_per_update',
       'target_update_period', 'replay_capacity', 'min_replay_size', 'exploration_decay_steps',
@@ -160,6 +162,13 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         'atari': dict(
             target_update_period=7_500, exploration_epsilon_end=0.01, eval_epsilon=0.01,
             shared_bias=True)},
+    # Dopamine's JaxDQNAgent (dqn.gin), for the protocol `dopamine`.
+    'dopamine_dqn': {
+        'atari': dict(
+            torso='nature_same', initializer='glorot_uniform', error_loss='squared',
+            optimizer='adam', learning_rate=6.25e-5, optimizer_epsilon=1.5e-4,
+            min_replay_size=20_000, target_update_period=2_000, exploration_epsilon_end=0.01,
+            exploration_decay_steps=250_000, eval_epsilon=0.001)},
 }
 
 # Fields that other fields were resolved from: they have a flag of their own.

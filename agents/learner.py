@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-import rlax
 
 from agents import losses
 from agents.actions import ActionMap
@@ -106,8 +105,7 @@ def make_agent(
     if config.double:
       q_t_selector = network.apply(params, selector_key, transition.obs_t).q_values
     errors = losses.td_errors(q_tm1, transition, q_t_value, q_t_selector)
-    # Huber's loss has the gradient that dqn_zoo gets by clipping TD errors to 1 / batch_size.
-    loss = jnp.mean(weights * rlax.huber_loss(errors))
+    loss = jnp.mean(weights * losses.ERROR_LOSSES[config.error_loss](errors))
     return loss, (errors, jnp.mean(jnp.max(q_tm1, axis=-1)))
 
   def learn(state, transition, probabilities):

@@ -34,6 +34,10 @@ def td_errors(
   return jnp.mean(errors, axis=1)
 
 
+# Of a TD error. Huber's has the gradient that dqn_zoo gets by clipping errors to 1 / batch_size.
+ERROR_LOSSES = {'huber': rlax.huber_loss, 'squared': jnp.square}
+
+
 def importance_weights(probabilities: Array, exponent: float) -> Array:
   """[B] weights (1 / p)^beta over their largest (Schaul et al. 2016, section 3.4)."""
   weights = (1.0 / probabilities) ** exponent

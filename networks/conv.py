@@ -37,17 +37,20 @@ def _form(x: jax.Array, w: jax.Array, stride: int):
 
 
 class Conv2D(hk.Module):
-  """A convolution of square kernels without padding, with hk.Conv2D's parameters."""
+  """A convolution of square kernels, with hk.Conv2D's parameters and paddings."""
 
   def __init__(
-      self, channels: int, kernel: int, stride: int, w_init: hk.initializers.Initializer,
-      b_init: hk.initializers.Initializer, name: str):
+      self, channels: int, kernel: int, stride: int, padding: str,
+      w_init: hk.initializers.Initializer, b_init: hk.initializers.Initializer, name: str):
     super().__init__(name)
     self._channels, self._kernel, self._stride = channels, kernel, stride
-    self._w_init, self._b_init = w_init, b_init
+    self._padding, self._w_init, self._b_init = padding, w_init, b_init
 
   def __call__(self, x: jax.Array) -> jax.Array:
     shape = (self._kernel, self._kernel, x.shape[-1], self._channels)
     w = hk.get_parameter('w', shape, jnp.float32, self._w_init)
     b = hk.get_parameter('b', (self._channels,), jnp.float32, self._b_init)
+    pads = jax.lax.padtype_to_pads(
+        x.shape[1:3], (self._kernel,) * 2, (self._stride,) * 2, self._padding)
+    x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
     return _form(x, w, self._stride)(x, w, self._stride) + b

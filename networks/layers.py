@@ -33,6 +33,10 @@ INITIALIZERS = {
     'uniform_fan_out': Initializer(
         lambda fan_in: hk.initializers.VarianceScaling(0.333, 'fan_out', 'uniform'),
         lambda fan_in: hk.initializers.Constant(0.0)),
+    # Dopamine's (Flax's xavier_uniform).
+    'glorot_uniform': Initializer(
+        lambda fan_in: hk.initializers.VarianceScaling(1.0, 'fan_avg', 'uniform'),
+        lambda fan_in: hk.initializers.Constant(0.0)),
 }
 
 
@@ -60,12 +64,14 @@ class Style(NamedTuple):
     fan_in = x.shape[-1]
     return hk.Linear(size, with_bias, init.weights(fan_in), init.biases(fan_in), name=name)(x)
 
-  def conv(self, x: jax.Array, channels: int, kernel: int, stride: int, name: str) -> jax.Array:
-    """[B, H, W, C] -> [B, H', W', channels], no padding."""
+  def conv(
+      self, x: jax.Array, channels: int, kernel: int, stride: int, name: str,
+      padding: str = 'VALID') -> jax.Array:
+    """[B, H, W, C] -> [B, H', W', channels]."""
     init = INITIALIZERS[self.initializer]
     fan_in = kernel * kernel * x.shape[-1]
     return conv.Conv2D(
-        channels, kernel, stride, init.weights(fan_in), init.biases(fan_in), name)(x)
+        channels, kernel, stride, padding, init.weights(fan_in), init.biases(fan_in), name)(x)
 
   def nonlinear(self, x: jax.Array, name: str, activation: str) -> types.Layer:
     """Normalizes, then applies the nonlinearity; `name` is the layer's."""

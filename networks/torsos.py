@@ -1,5 +1,6 @@
 """Torsos: observations in, hidden layers out, the last of them the features of the head."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -12,13 +13,13 @@ from networks import layers, types
 Features = dict[str, types.Layer]
 
 
-def _nature(x: jax.Array, style: layers.Style) -> Features:
+def _nature(x: jax.Array, style: layers.Style, padding: str = 'VALID') -> Features:
   """Nature CNN (Mnih et al. 2015): [B, stack, 84, 84] uint8 -> 512 features."""
   x = jnp.moveaxis(x, 1, -1).astype(jnp.float32) / 255.0
   features = {}
   for name, channels, kernel, stride in (
       ('conv1', 32, 8, 4), ('conv2', 64, 4, 2), ('conv3', 64, 3, 1)):
-    x = style.conv(x, channels, kernel, stride, name)
+    x = style.conv(x, channels, kernel, stride, name, padding)
     features[name] = style.nonlinear(x, name, 'relu')
     x = features[name].activation
   x = style.linear(hk.Flatten()(x), 512, 'dense1')
@@ -56,6 +57,10 @@ class Torso(NamedTuple):
 
 TORSOS = {
     'nature': Torso(_nature, dict.fromkeys(('conv1', 'conv2', 'conv3', 'dense1'), 'relu')),
+    # Dopamine's version of it: Flax pads where TensorFlow's and Lua's originals do not.
+    'nature_same': Torso(
+        functools.partial(_nature, padding='SAME'),
+        dict.fromkeys(('conv1', 'conv2', 'conv3', 'dense1'), 'relu')),
     'residual_mlp': Torso(_residual_mlp, {'dense2': 'relu', 'dense3': 'elu'}),
     'mlp': Torso(_mlp, dict.fromkeys(('dense1', 'dense2'), 'relu')),
 }
