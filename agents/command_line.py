@@ -7,26 +7,38 @@ from typing import Any, NamedTuple
 from absl import flags
 
 from agents import config as config_lib
-from agents import errors, interventions, parts, run_folder, sinks
+from agents import errors, interventions, parts, presets, run_folder, sinks, video
 from agents.config import Config
 from replay import factory
 
 
 class Domain(NamedTuple):
   """What one training script adds to the shared command line."""
-  name: str  # a row of config.DOMAINS
+  name: str  # a row of presets.DOMAINS
   task_flag: str  # game, task
   default_task: str
-  settings: Callable[[flags.FlagValues], Mapping[str, Any]]  # task, protocol, ...; refuses bad ones
+  # Flags, settings of the preset -> task, protocol and what that decides; refuses bad ones.
+  settings: Callable[[flags.FlagValues, Mapping[str, Any]], Mapping[str, Any]]
   task: Callable[[Config], parts.Task]
   flags: Mapping[str, tuple[str, str]]  # its own: name -> default, meaning
   lists: Mapping[str, Callable[[], Iterable[str]]]  # what --list knows beside the shared ones
+  lengths_from: str = ''  # what decides the lengths that no flag gives, where it is not DOMAINS
+
+
+def _lengths(unit: str) -> dict[str, tuple[str, str, int]]:
+  """The flags of lengths and periods: field of Config -> flag, meaning, least value."""
+  off = '; 0 turns it off'
+  return {
+      'run_length': (f'num_{unit}', f'length of training, in {unit}', 1),
+      'eval_every': (f'eval_every_{unit}', f'{unit} between evaluations{off}', 0),
+      'eval_length': (f'eval_{unit}', f'{unit} of one evaluation; 0: only episodes bound it', 0),
+      'probe_every': (f'probe_every_{unit}', f'{unit} between plasticity probes{off}', 0),
+      'checkpoint_every': (f'checkpoint_every_{unit}', f'{unit} between checkpoints{off}', 0)}
 
 
 def define_flags(domain: Domain, to: flags.FlagValues) -> None:
   """Defines the shared flags; lengths are in the domain's unit, which stands in their names."""
-  defaults = config_lib.DOMAINS[domain.name]
-  unit = defaults['unit']
+  defaults = presets.DOMAINS[domain.name]
 
   def define(kind, name, default, text):
     kind(name, default, text, flag_values=to)
@@ -36,16 +48,11 @@ def define_flags(domain: Domain, to: flags.FlagValues) -> None:
          f'what to play; see --list={domain.task_flag}s')
   for name, (default, text) in domain.flags.items():
     define(string, name, default, text)
-  define(string, 'agent', 'double_dqn', 'preset; see --list=agents')
+  define(string, 'agent', presets.DEFAULT_AGENT[domain.name], 'preset; see --list=agents')
   define(string, 'interventions', '', 'comma-separated names, any order; see --list=interventions')
-  define(integer, f'num_{unit}', defaults['run_length'], f'length of training, in {unit}')
-  for name, field, text in (
-      (f'eval_every_{unit}', 'eval_every', 'between evaluations'),
-      (f'eval_{unit}', 'eval_length', 'of one evaluation'),
-      (f'probe_every_{unit}', 'probe_every', 'between plasticity probes'),
-      (f'checkpoint_every_{unit}', 'checkpoint_every', 'between checkpoints')):
-    zero = '' if field == 'eval_length' else '; 0 turns it off'
-    define(integer, name, defaults[field], f'{unit} {text}{zero}')
+  for field, (name, text, _) in _lengths(defaults['unit']).items():
+    default = domain.lengths_from or f'{defaults[field]:,}'
+    define(integer, name, None, f'{text} (default: {default})')  # None: not given
   define(string, 'replay', '', 'reverb or local; default: reverb where its wheel is installed')
   define(integer, 'replay_port', 0, "TCP port of the run's Reverb server; 0: any free one")
   define(integer, 'num_envs', 1, 'environments stepped together')
@@ -54,13 +61,17 @@ def define_flags(domain: Domain, to: flags.FlagValues) -> None:
   define(boolean, 'resume', False, 'continue the run in --run_dir')
   define(string, 'track', 'tensorboard',
          f'comma-separated sinks beside CSV, known are {", ".join(sinks.TABLE)}; empty for none')
+  define(boolean, 'video', False,
+         'write an evaluation episode as MP4 with each checkpoint and at the end, '
+         f'{parts.FILM_SECONDS // 60} minutes of it at most')
   define(string, 'list', '', f'print a table and end: {", ".join(_lists(domain))}')
   flags.DEFINE_multi_string('set', [], 'name=value: override a setting of Config', flag_values=to)
 
 
 def _lists(domain: Domain) -> dict[str, Callable[[], Iterable[str]]]:
   shared = {
-      'agents': lambda: config_lib.PRESETS,
+      'agents': lambda: (
+          f'{name}: {row.summary}' for name, row in presets.PRESETS.items()),
       'interventions': lambda: (
           f'{name}: {row.summary} ({row.paper})' for name, row in interventions.TABLE.items()),
   }
@@ -74,6 +85,7 @@ class Command(NamedTuple):
   stored: dict[str, Any] | None  # config.json of a run to continue
   track: tuple[str, ...]
   replay_port: int
+  video: bool
 
 
 def parse(domain: Domain, argv: Sequence[str]) -> Command | str:
@@ -105,29 +117,29 @@ def _help(values: flags.FlagValues) -> str:
   names = {values[name].name for name in values} - {'flagfile', 'undefok'}  # -h is --help too
   own = (values[name] for name in sorted(names))
   return '\n'.join(
-      f'--{flag.name}: {" ".join(flag.help.split())} (default: {flag.default_as_str or "none"})'
-      for flag in own)
+      f'--{flag.name}: {" ".join(flag.help.split())}{_default(flag)}' for flag in own)
+
+
+def _default(flag: flags.Flag) -> str:
+  return '' if flag.default in (None, '', []) else f' (default: {flag.default_as_str})'
 
 
 def _resolve(domain: Domain, values: flags.FlagValues) -> Command:
-  unit = config_lib.DOMAINS[domain.name]['unit']
-  lengths = {
-      'run_length': f'num_{unit}', 'eval_every': f'eval_every_{unit}',
-      'eval_length': f'eval_{unit}', 'probe_every': f'probe_every_{unit}',
-      'checkpoint_every': f'checkpoint_every_{unit}'}
-  for field, flag in lengths.items():
-    least = 1 if field in ('run_length', 'eval_length') else 0
-    if values[flag].value < least:
-      raise errors.UsageError(f'{flag}={values[flag].value}: must be at least {least}')
+  lengths = _given_lengths(domain, values)
   if not 0 <= values.replay_port <= 65535:
     raise errors.UsageError(f'replay_port={values.replay_port}: must be from 0 to 65535')
-  settings = dict(domain.settings(values))
+  if values.video:
+    video.check()
+  preset = config_lib.preset(values.agent, domain.name)
+  settings = dict(domain.settings(values, preset)) | lengths
   overrides = config_lib.parse_overrides(values.set)
+  if lengths.get('eval_length') == 0 and not (settings | overrides).get('eval_episodes'):
+    raise errors.UsageError(
+        f'eval_{presets.DOMAINS[domain.name]["unit"]}=0: must be at least 1 where eval_episodes=0')
   config = config_lib.resolve(
       domain.name, settings.pop('task'), values.agent, _names(values.interventions), overrides,
       **settings, seed=values.seed, num_envs=values.num_envs,
-      replay=values.replay or factory.default_kind(),
-      **{field: values[flag].value for field, flag in lengths.items()})
+      replay=values.replay or factory.default_kind())
   track = _names(values.track)
   for name in track:
     if name not in sinks.TABLE:
@@ -136,7 +148,19 @@ def _resolve(domain: Domain, values: flags.FlagValues) -> Command:
     raise errors.UsageError('resume=true: needs --run_dir, the run to continue')
   folder = pathlib.Path(values.run_dir) if values.run_dir else run_folder.default_path(config)
   stored = run_folder.check(folder, config, values.resume)
-  return Command(config, folder, stored, tuple(track), values.replay_port)
+  return Command(config, folder, stored, tuple(track), values.replay_port, values.video)
+
+
+def _given_lengths(domain: Domain, values: flags.FlagValues) -> dict[str, int]:
+  """The lengths and periods that the command line names, by field of Config."""
+  given = {}
+  for field, (flag, _, least) in _lengths(presets.DOMAINS[domain.name]['unit']).items():
+    value = values[flag].value
+    if value is not None:
+      if value < least:
+        raise errors.UsageError(f'{flag}={value}: must be at least {least}')
+      given[field] = value
+  return given
 
 
 def _names(text: str) -> list[str]:

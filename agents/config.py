@@ -1,13 +1,11 @@
-"""One typed configuration, the presets that fill it, and the rules it keeps."""
+"""One typed configuration, and how domain, preset, interventions and flags make it."""
 
 import dataclasses
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from agents import errors, losses
+from agents import errors, presets, rules
 from agents import interventions as interventions_lib
-from networks import layers, torsos
 from probes import random_target
 
 
@@ -20,9 +18,10 @@ class Config:
   # What runs.
   domain: str  # atari, control
   task: str  # a game or a task, in the domain's own names
-  agent: str = 'double_dqn'  # a row of PRESETS
+  agent: str = 'double_dqn'  # a row of presets.PRESETS
   interventions: tuple[str, ...] = ()  # rows of interventions.TABLE, sorted
   protocol: str = ''  # Atari: a row of envs/protocols.py
+  observations: str = 'state'  # Control: state, pixels
   seed: int = 1
   num_envs: int = 1  # environments stepped together
   replay: str = 'local'  # reverb, local
@@ -31,23 +30,38 @@ class Config:
   unit: str = 'steps'  # frames (Atari), steps (Control)
   run_length: int = 1_000_000
   eval_every: int = 25_000
-  eval_length: int = 10_000
+  eval_length: int = 10_000  # of one evaluation; 0: only eval_episodes bounds it
+  eval_episodes: int = 0  # an evaluation ends after so many too; 0: only eval_length bounds it
   probe_every: int = 50_000
   checkpoint_every: int = 50_000
 
   # Network.
   torso: str = 'mlp'  # a row of networks/torsos.py
-  norm: str = 'none'  # a row of NORMS in networks/layers.py, before every nonlinearity
+  width: int = 1  # multiplies the channels of convolutions, and the units of the torso mlp
+  hidden_layers: int = 0  # ReLU layers between torso and outputs
+  hidden_size: int = 512  # units of each
+  norm: str = 'none'  # a row of NORMS in networks/layers.py, before nonlinearities
   initializer: str = 'uniform_fan_in'  # a row of INITIALIZERS in networks/layers.py
   shared_bias: bool = False  # one bias for all outputs
   bins: int = 2  # choices in each dimension of a continuous action
+  num_critics: int = 1  # act on their maximum, learn from their mean
+  dueling: bool = False  # outputs are a value and advantages
+  noisy: bool = False  # weights of what follows the torso are drawn anew at each use
+  noisy_sigma: float = 0.1  # their standard deviation at the start, times sqrt(fan-in)
 
-  # Learning.
-  error_loss: str = 'huber'  # a row of losses.ERROR_LOSSES
+  # What is learnt.
   double: bool = False  # the online network selects the bootstrapped action
+  distribution: str = 'none'  # of returns: none, categorical, quantile, implicit (quantiles)
+  num_atoms: int = 51  # atoms, or quantiles
+  v_min: float = -10.0  # returns of the first and the last atom, where categorical
+  v_max: float = 10.0
+  error_loss: str = 'huber'  # a row of losses.ERROR_LOSSES, without a distribution
   discount: float = 0.99  # per agent step
   n_step: int = 1  # agent steps
   reward_clip: float = 0.0  # bound on each |reward| before summing; 0: none
+
+  # Learning.
+  random_shift: int = 0  # pixels that a batch's frames are shifted by at most
   batch_size: int = 32  # transitions
   steps_per_update: int = 4  # agent steps
   target_update_period: int = 2_500  # updates
@@ -62,9 +76,11 @@ class Config:
   min_replay_size: int = 1_000  # transitions before the first update
   prioritized: bool = False
   priority_exponent: float = 0.6
-  importance_exponent: float = 0.4
+  uniform_probability: float = 0.0  # chance that a prioritized draw is a uniform one
+  importance_exponent_begin: float = 0.4  # linear, from min_replay_size to the end of the run
+  importance_exponent_end: float = 0.4
 
-  # Exploration: linear in agent steps, once min_replay_size steps are taken.
+  # Exploration: linear in agent steps, once min_replay_size steps are taken; none where noisy.
   exploration_epsilon_begin: float = 1.0
   exploration_epsilon_end: float = 0.1
   exploration_decay_steps: int = 1_000_000  # agent steps
@@ -79,23 +95,7 @@ class Config:
   probe_optimizer: str = 'small'  # small: random_target.SMALL_OPTIMIZER; agent: the agent's own
 
   def __post_init__(self):
-    for field in dataclasses.fields(self):
-      value = getattr(self, field.name)
-      if isinstance(value, float) and not math.isfinite(value):
-        raise errors.UsageError(f'{field.name}={value}: must be finite')
-    for names, holds, rule in _RULES:
-      for name in names:
-        value = getattr(self, name)
-        if not holds(value):
-          raise errors.UsageError(f'{name}={value}: must be {rule}')
-    if self.min_replay_size > self.replay_capacity:
-      raise errors.UsageError(
-          f'min_replay_size={self.min_replay_size}: must be at most '
-          f'replay_capacity={self.replay_capacity}')
-    if self.probe_pool_size > self.probe_observations:
-      raise errors.UsageError(
-          f'probe_pool_size={self.probe_pool_size}: must be at most '
-          f'probe_observations={self.probe_observations}')
+    rules.check(self)
 
   @property
   def units_per_step(self) -> int:
@@ -103,88 +103,36 @@ class Config:
     return 4 if self.unit == 'frames' else 1
 
 
-def _choice(names: Iterable[str]) -> tuple[Any, str]:
-  names = tuple(names)
-  return names.__contains__, f'one of {", ".join(names)}'
-
-
-_RULES = (
-    (('unit',), *_choice(('frames', 'steps'))),
-    (('replay',), *_choice(('reverb', 'local'))),
-    (('probe_optimizer',), *_choice(('small', 'agent'))),
-    (('torso',), *_choice(torsos.TORSOS)),
-    (('norm',), *_choice(layers.NORMS)),
-    (('initializer',), *_choice(layers.INITIALIZERS)),
-    (('error_loss',), *_choice(losses.ERROR_LOSSES)),
-    (('optimizer',), *_choice(('adam', 'rmsprop'))),
-    (('num_envs', 'run_length', 'eval_length', 'n_step', 'batch_size', 'steps_per_update',
-      'target_update_period', 'replay_capacity', 'min_replay_size', 'exploration_decay_steps',
-      'probe_observations', 'probe_pool_size', 'probe_targets', 'probe_steps',
-      'probe_batch_size'),
-     lambda x: x >= 1, 'at least 1'),
-    (('eval_every', 'probe_every', 'checkpoint_every'), lambda x: x >= 0,
-     'at least 0; 0 turns it off'),
-    (('bins',), lambda x: x >= 2, 'at least 2: a choice needs alternatives'),
-    (('seed',), lambda x: 0 <= x < 2**31, 'from 0 to 2147483647'),
-    (('learning_rate', 'optimizer_epsilon'), lambda x: x > 0, 'above 0'),
-    (('reward_clip', 'max_gradient_norm', 'weight_decay', 'priority_exponent',
-      'importance_exponent'), lambda x: x >= 0, 'at least 0'),
-    (('discount', 'exploration_epsilon_begin', 'exploration_epsilon_end', 'eval_epsilon'),
-     lambda x: 0 <= x <= 1, 'from 0 to 1'),
-)
-
-
-# What a domain's agents share. Atari: dqn_zoo. Control: DecQN (Seyde et al. 2023) with one critic
-# and uniform replay, and with the three bins of REValueD's (Ireland & Montana 2024) instead of
-# two: the suite rewards small controls, so that on cartpole_swingup bang-bang control earns at
-# most 0.8 a step.
-DOMAINS: Mapping[str, Mapping[str, Any]] = {
-    'atari': dict(
-        unit='frames', run_length=200_000_000, eval_every=1_000_000, eval_length=500_000,
-        probe_every=1_000_000, checkpoint_every=1_000_000, torso='nature', reward_clip=1.0,
-        optimizer='rmsprop', learning_rate=2.5e-4, optimizer_epsilon=0.01 / 32**2,
-        replay_capacity=1_000_000, min_replay_size=50_000, batch_size=32, steps_per_update=4,
-        target_update_period=2_500, exploration_decay_steps=1_000_000),
-    'control': dict(
-        unit='steps', run_length=1_000_000, eval_every=25_000, eval_length=10_000,
-        probe_every=50_000, checkpoint_every=50_000, torso='residual_mlp',
-        initializer='uniform_fan_out', bins=3, n_step=3, optimizer='adam', learning_rate=1e-4,
-        optimizer_epsilon=1e-8, max_gradient_norm=40.0, replay_capacity=1_000_000,
-        min_replay_size=1_000, batch_size=256, steps_per_update=8, target_update_period=100,
-        exploration_epsilon_begin=0.1, exploration_epsilon_end=0.1, eval_epsilon=0.0),
-}
-
-# An agent is settings: for every domain, then for one.
-PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
-    'dqn': {'any': dict(double=False), 'atari': dict(eval_epsilon=0.05)},
-    'double_dqn': {
-        'any': dict(double=True),
-        'atari': dict(
-            target_update_period=7_500, exploration_epsilon_end=0.01, eval_epsilon=0.01,
-            shared_bias=True)},
-    # Dopamine's JaxDQNAgent (dqn.gin), for the protocol `dopamine`.
-    'dopamine_dqn': {
-        'atari': dict(
-            torso='nature_same', initializer='glorot_uniform', error_loss='squared',
-            optimizer='adam', learning_rate=6.25e-5, optimizer_epsilon=1.5e-4,
-            min_replay_size=20_000, target_update_period=2_000, exploration_epsilon_end=0.01,
-            exploration_decay_steps=250_000, eval_epsilon=0.001)},
-}
-
 # Fields that other fields were resolved from: they have a flag of their own.
-_IDENTITY = ('domain', 'task', 'agent', 'interventions', 'protocol', 'unit')
+_IDENTITY = ('domain', 'task', 'agent', 'interventions', 'protocol', 'observations', 'unit')
+
+
+def preset(agent: str, domain: str) -> dict[str, Any]:
+  """The settings of a preset on a domain.
+
+  Raises:
+    UsageError: there is no such preset, or it is not for the domain.
+  """
+  if agent not in presets.PRESETS:
+    raise errors.unknown('agent', agent, presets.PRESETS)
+  row = presets.PRESETS[agent]
+  own = getattr(row, domain)
+  if own is None:
+    others = ', '.join(
+        name for name, other in presets.PRESETS.items() if getattr(other, domain) is not None)
+    raise errors.UsageError(f'agent={agent}: is not for {domain}; use one of {others}')
+  return {**row.settings, **own}
 
 
 def resolve(
     domain: str, task: str, agent: str, interventions: Iterable[str],
     overrides: Mapping[str, Any], **flags) -> Config:
   """Domain, preset, interventions, flags and overrides, each stronger than the one before."""
-  if agent not in PRESETS:
-    raise errors.unknown('agent', agent, PRESETS)
   names = tuple(interventions)
-  preset = PRESETS[agent]
-  settings = dict(DOMAINS[domain]) | preset.get('any', {}) | preset.get(domain, {})
-  settings |= interventions_lib.settings(names) | flags | overrides
+  settings = dict(presets.DOMAINS[domain])
+  if flags.get('observations') == 'pixels':
+    settings |= presets.PIXELS
+  settings |= preset(agent, domain) | interventions_lib.settings(names) | flags | overrides
   return Config(
       domain=domain, task=task, agent=agent, interventions=tuple(sorted(names)), **settings)
 

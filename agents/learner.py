@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from agents import losses
+from agents import augment, losses
 from agents.actions import ActionMap
 from agents.config import Config
-from networks import layers, q_network
+from networks import heads, layers, q_network
 from networks import types as network_types
 from replay import types as replay_types
 
@@ -33,8 +33,8 @@ class Agent(NamedTuple):
   init: key -> LearnerState.
   act: parameters, key, observation [N, ...], epsilon -> next key, choices [N, M] int32,
     greedy values [N].
-  learn: LearnerState, transition, probabilities [B] -> LearnerState, td_errors [B], metrics. The
-    state that goes in is used up.
+  learn: LearnerState, transition, weights of its examples [B] -> LearnerState, errors [B], of which
+    priorities are made, metrics. The state that goes in is used up.
   """
   init: Callable[[Array], LearnerState]
   act: Callable[[network_types.Params, Array, Any, float], tuple[Array, Array, Array]]
@@ -46,11 +46,16 @@ def make_network(
     config: Config, observation_shape: tuple[int, ...], observation_dtype: str,
     action_map: ActionMap) -> network_types.QNetwork:
   """The Q-network that `config` describes."""
+  head = heads.Head(
+      num_action_dims=action_map.num_dims, num_choices=action_map.num_choices,
+      hidden_layers=config.hidden_layers, hidden_size=config.hidden_size, dueling=config.dueling,
+      noisy_sigma=config.noisy_sigma if config.noisy else 0.0, shared_bias=config.shared_bias,
+      distribution=config.distribution, num_atoms=config.num_atoms, v_min=config.v_min,
+      v_max=config.v_max)
   return q_network.make(
       torso=config.torso, observation_shape=observation_shape,
-      observation_dtype=observation_dtype, num_action_dims=action_map.num_dims,
-      num_choices=action_map.num_choices, shared_bias=config.shared_bias,
-      style=layers.Style(initializer=config.initializer, norm=config.norm))
+      observation_dtype=observation_dtype, head=head, num_critics=config.num_critics,
+      style=layers.Style(config.initializer, config.norm, config.width))
 
 
 def make_optimizer(config: Config) -> optax.GradientTransformation:
@@ -76,7 +81,9 @@ def _is_kernel(params: network_types.Params) -> Any:
 def make_agent(
     config: Config, network: network_types.QNetwork,
     optimizer: optax.GradientTransformation) -> Agent:
-  """(Double) Q-learning on utilities [B, M, A], with a target network."""
+  """Q-learning on utilities [B, M, A] with a target network; `config` has the ingredients."""
+  atoms = heads.support(config.v_min, config.v_max, config.num_atoms)
+  critic_loss = losses.make(config.distribution, config.error_loss, atoms)
 
   def init(key: Array) -> LearnerState:
     key, init_key = jax.random.split(key)
@@ -88,7 +95,9 @@ def make_agent(
 
   def act(params, key, observation, epsilon):
     key, network_key, explore_key, choice_key = jax.random.split(key, 4)
-    q_values = network.apply(params, network_key, observation).q_values
+    critics = network.apply(params, network_key, observation).critics
+    # The largest that any critic says, as in DecQN.
+    q_values = jnp.max(jnp.stack([critic.q_values for critic in critics]), axis=0)
     num_dims, num_choices = q_values.shape[1:]
     greedy = jnp.argmax(q_values, axis=-1).astype(jnp.int32)
     random = jax.random.randint(choice_key, greedy.shape, 0, num_choices, jnp.int32)
@@ -97,22 +106,31 @@ def make_agent(
     values = jnp.mean(jnp.max(q_values, axis=-1), axis=-1)
     return key, jnp.where(explore, random, greedy), values
 
+  def select(params, target_params, key, obs_t, target):
+    """The output whose maxima are the bootstrapped actions."""
+    if config.double:
+      return network.apply(params, key, obs_t)
+    if config.distribution == 'implicit':  # Other quantiles than those of the value.
+      return network.apply(target_params, key, obs_t)
+    return target
+
   def loss_fn(params, target_params, key, transition, weights):
     online_key, selector_key, target_key = jax.random.split(key, 3)
-    q_tm1 = network.apply(params, online_key, transition.obs_tm1).q_values
-    q_t_value = network.apply(target_params, target_key, transition.obs_t).q_values
-    q_t_selector = q_t_value
-    if config.double:
-      q_t_selector = network.apply(params, selector_key, transition.obs_t).q_values
-    errors = losses.td_errors(q_tm1, transition, q_t_value, q_t_selector)
-    loss = jnp.mean(weights * losses.ERROR_LOSSES[config.error_loss](errors))
-    return loss, (errors, jnp.mean(jnp.max(q_tm1, axis=-1)))
+    online = network.apply(params, online_key, transition.obs_tm1)
+    target = network.apply(target_params, target_key, transition.obs_t)
+    selector = select(params, target_params, selector_key, transition.obs_t, target)
+    each, errors = losses.of_critics(
+        critic_loss, online.critics, target.critics, selector.critics, transition)
+    value = jnp.mean(jnp.max(online.q_values, axis=-1))
+    return jnp.mean(weights * each), (errors, value)
 
-  def learn(state, transition, probabilities):
-    key, loss_key = jax.random.split(state.key)
-    weights = jnp.ones_like(transition.r_t)
-    if config.prioritized:
-      weights = losses.importance_weights(probabilities, config.importance_exponent)
+  def learn(state, transition, weights):
+    key, loss_key, *shift_keys = jax.random.split(state.key, 4)
+    if config.random_shift:
+      obs_tm1, obs_t = (augment.random_shift(shift_key, obs, config.random_shift)
+                        for shift_key, obs in zip(
+                            shift_keys, (transition.obs_tm1, transition.obs_t), strict=True))
+      transition = transition._replace(obs_tm1=obs_tm1, obs_t=obs_t)
     (loss, (errors, value)), gradient = jax.value_and_grad(loss_fn, has_aux=True)(
         state.params, state.target_params, loss_key, transition, weights)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)

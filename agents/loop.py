@@ -7,6 +7,7 @@ import dm_env
 import jax
 import numpy as np
 
+from agents import losses
 from agents.actions import ActionMap
 from agents.config import Config
 from agents.learner import Agent, LearnerState, Metrics
@@ -52,9 +53,22 @@ class Progress(NamedTuple):
 
 def exploration_epsilon(config: Config, num_steps: int) -> float:
   """Linear in agent steps from the moment the replay has its least size (dqn_zoo)."""
+  if config.noisy:  # The network's noise explores.
+    return 0.0
   done = (num_steps - config.min_replay_size) / config.exploration_decay_steps
+  return _between(
+      config.exploration_epsilon_begin, config.exploration_epsilon_end, done)
+
+
+def importance_exponent(config: Config, num_steps: int) -> float:
+  """Linear in agent steps from the replay's least size to the end of the run (dqn_zoo)."""
+  end = config.run_length // config.units_per_step
+  done = (num_steps - config.min_replay_size) / max(end - config.min_replay_size, 1)
+  return _between(config.importance_exponent_begin, config.importance_exponent_end, done)
+
+
+def _between(begin: float, end: float, done: float) -> float:
   fraction = min(max(done, 0.0), 1.0)
-  begin, end = config.exploration_epsilon_begin, config.exploration_epsilon_end
   return (1 - fraction) * begin + fraction * end
 
 
@@ -77,20 +91,23 @@ def train(
     if replay.size() >= config.min_replay_size:
       period = config.steps_per_update
       for _ in range(num_steps // period - state.num_steps // period):
-        learner, metrics = _update(player.agent, replay, config, learner)
+        learner, metrics = _update(player.agent, replay, config, learner, num_steps)
         updates.append(metrics)
     state = LoopState(learner, actor_key, timestep, num_steps)
     yield Progress(state, epsilon, values, tuple(updates))
 
 
 def _update(
-    agent: Agent, replay: replay_types.Replay, config: Config,
-    learner: LearnerState) -> tuple[LearnerState, Metrics]:
+    agent: Agent, replay: replay_types.Replay, config: Config, learner: LearnerState,
+    num_steps: int) -> tuple[LearnerState, Metrics]:
   sample = replay.sample(config.batch_size)
-  probabilities = np.asarray(sample.probabilities, np.float32)
-  learner, td_errors, metrics = agent.learn(learner, sample.transition, probabilities)
+  weights = np.ones(config.batch_size, np.float32)
   if config.prioritized:
-    replay.update(sample.keys, np.asarray(td_errors))
+    weights = losses.importance_weights(
+        sample.probabilities, importance_exponent(config, num_steps))
+  learner, errors, metrics = agent.learn(learner, sample.transition, weights)
+  if config.prioritized:
+    replay.update(sample.keys, np.asarray(errors))
   return learner, metrics
 
 

@@ -1,23 +1,43 @@
-"""Losses: per-example errors of a batch of transitions."""
+"""Losses: per-example losses and errors of a batch of transitions, for each kind of critic.
+
+The value of a joint action is the mean of its utilities over the M action dimensions, and the
+bootstrapped action is each dimension's own maximum (DecQN, Seyde et al. 2023, equations 3 and 4).
+What has a distribution averages, over dimensions and over critics, what its expectation is linear
+in: probabilities at atoms, returns at quantiles. That average is the one target of every
+dimension. With M = 1 and one critic each loss is the plain algorithm's.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import rlax
 
+from networks.types import Critic
 from replay import types
 
 Array = jax.Array
+
+# Of a TD error. Huber's has the gradient that dqn_zoo gets by clipping errors to 1 / batch_size.
+ERROR_LOSSES = {'huber': rlax.huber_loss, 'squared': jnp.square}
+_HUBER = 1.0  # where quantile regression's loss turns linear
+
+
+class Losses(NamedTuple):
+  """Of a batch."""
+  losses: Array  # [B], to be minimized
+  errors: Array  # [B], what priorities are made of
 
 
 def td_errors(
     q_tm1: Array, transition: types.Transition, q_t_value: Array, q_t_selector: Array) -> Array:
   """TD errors of (double) Q-learning on factored utilities.
 
-  The value of a joint action is the mean of its utilities over the M action dimensions and the
-  bootstrapped action is each dimension's own maximum (Seyde et al. 2023, eq. 3 and 4). The
-  target's mean minus the prediction's mean is the mean of the dimensions' own errors; with M = 1
-  this is double Q-learning (van Hasselt et al. 2016, eq. 4), and Q-learning where the selector
-  is the target network itself.
+  The target's mean minus the prediction's mean is the mean of the dimensions' own errors; with
+  M = 1 this is double Q-learning (van Hasselt et al. 2016, eq. 4), and Q-learning where the
+  selector is the target network itself.
 
   Args:
     q_tm1: [B, M, A] of the online network at obs_tm1.
@@ -34,11 +54,108 @@ def td_errors(
   return jnp.mean(errors, axis=1)
 
 
-# Of a TD error. Huber's has the gradient that dqn_zoo gets by clipping errors to 1 / batch_size.
-ERROR_LOSSES = {'huber': rlax.huber_loss, 'squared': jnp.square}
+def categorical(
+    logits_tm1: Array, transition: types.Transition, probabilities_t: Array, q_t_selector: Array,
+    atoms: Array) -> Array:
+  """Cross-entropy with the projected target (C51, Bellemare et al. 2017, algorithm 1).
+
+  Args:
+    logits_tm1: [B, M, A, N] of the online network at obs_tm1.
+    transition: the batch.
+    probabilities_t: [B, M, A, N] of the target network at obs_t.
+    q_t_selector: [B, M, A] whose maxima select the bootstrapped action.
+    atoms: [N] returns.
+
+  Returns:
+    [B] cross-entropies, averaged over dimensions.
+  """
+  def example(logits_tm1, a_tm1, r_t, discount_t, probabilities_t, q_t_selector):
+    mixture = jnp.mean(_chosen(probabilities_t, jnp.argmax(q_t_selector, axis=-1)), axis=0)
+    target = rlax.categorical_l2_project(r_t + discount_t * atoms, mixture, atoms)
+    target = jax.lax.stop_gradient(target)
+    log_probabilities = jax.nn.log_softmax(_chosen(logits_tm1, a_tm1))
+    return jnp.mean(-jnp.sum(target * log_probabilities, axis=-1))
+  return jax.vmap(example)(
+      logits_tm1, transition.a_tm1, transition.r_t, transition.discount_t, probabilities_t,
+      q_t_selector)
 
 
-def importance_weights(probabilities: Array, exponent: float) -> Array:
-  """[B] weights (1 / p)^beta over their largest (Schaul et al. 2016, section 3.4)."""
+def quantile(
+    returns_tm1: Array, taus: Array, transition: types.Transition, returns_t: Array,
+    q_t_selector: Array) -> Array:
+  """Quantile regression (QR-DQN, Dabney et al. 2018a, eq. 10; IQN, Dabney et al. 2018b, eq. 3).
+
+  Args:
+    returns_tm1: [B, M, A, N] of the online network at obs_tm1.
+    taus: [B, N] the quantiles that these are.
+    transition: the batch.
+    returns_t: [B, M, A, N'] of the target network at obs_t.
+    q_t_selector: [B, M, A] whose maxima select the bootstrapped action.
+
+  Returns:
+    [B] summed over N, averaged over N' and dimensions.
+  """
+  def example(returns_tm1, taus, a_tm1, r_t, discount_t, returns_t, q_t_selector):
+    chosen_t = jnp.mean(_chosen(returns_t, jnp.argmax(q_t_selector, axis=-1)), axis=0)
+    target = jax.lax.stop_gradient(r_t + discount_t * chosen_t)
+    regress = jax.vmap(rlax.quantile_regression_loss, in_axes=(0, None, None, None))
+    return jnp.mean(regress(_chosen(returns_tm1, a_tm1), taus, target, _HUBER))
+  return jax.vmap(example)(
+      returns_tm1, taus, transition.a_tm1, transition.r_t, transition.discount_t, returns_t,
+      q_t_selector)
+
+
+def _chosen(values: Array, choices: Array) -> Array:
+  """[M, A, N] and [M] -> [M, N]."""
+  return jnp.take_along_axis(values, choices[:, None, None], axis=1)[:, 0]
+
+
+def make(distribution: str, error_loss: str, atoms: Array) -> Callable[..., Losses]:
+  """The loss of one critic: (online, target critics, its selector, transition) -> Losses.
+
+  Args:
+    distribution: of networks.heads.DISTRIBUTIONS.
+    error_loss: a row of ERROR_LOSSES, for critics without a distribution.
+    atoms: [N] returns, for categorical ones.
+  """
+  def expected(online, targets, q_t_selector, transition):
+    value = _mean([critic.q_values for critic in targets])
+    errors = td_errors(online.q_values, transition, value, q_t_selector)
+    return Losses(ERROR_LOSSES[error_loss](errors), errors)
+
+  def categories(online, targets, q_t_selector, transition):
+    probabilities = _mean([jax.nn.softmax(critic.distribution) for critic in targets])
+    losses = categorical(
+        online.distribution, transition, probabilities, q_t_selector, atoms)
+    return Losses(losses, losses)
+
+  def quantiles(online, targets, q_t_selector, transition):
+    returns = _mean([critic.distribution for critic in targets])
+    losses = quantile(online.distribution, online.taus, transition, returns, q_t_selector)
+    return Losses(losses, losses)
+
+  return {'none': expected, 'categorical': categories, 'quantile': quantiles,
+          'implicit': quantiles}[distribution]
+
+
+def of_critics(
+    loss: Callable[..., Losses], online: tuple[Critic, ...], targets: tuple[Critic, ...],
+    selectors: tuple[Critic, ...], transition: types.Transition) -> Losses:
+  """The sum of the critics' losses and the mean size of their errors (tseyde/decqn, learning.py).
+
+  Each selects by its own utilities; all have the mean of the target critics for a target.
+  """
+  each = [loss(critic, targets, selector.q_values, transition)
+          for critic, selector in zip(online, selectors, strict=True)]
+  errors = _mean([jnp.abs(losses.errors) for losses in each])
+  return Losses(sum(losses.losses for losses in each), errors)
+
+
+def _mean(arrays: list[Array]) -> Array:
+  return sum(arrays) / len(arrays)
+
+
+def importance_weights(probabilities: np.ndarray, exponent: float) -> np.ndarray:
+  """[B] weights (1 / p)^beta over their largest, float32 (Schaul et al. 2016, section 3.4)."""
   weights = (1.0 / probabilities) ** exponent
-  return weights / jnp.max(weights)
+  return (weights / weights.max()).astype(np.float32)

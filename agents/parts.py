@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from agents import actions, errors, learner, loop, metrics
+from agents import actions, learner, loop, metrics
 from agents.config import Config
 from networks import types as network_types
 from replay import accumulator as accumulator_lib
@@ -55,12 +55,6 @@ def build(
   spec, action_map = env.observation_spec(), actions.action_map(env.action_spec(), config.bins)
   network = learner.make_network(config, spec.shape, spec.dtype.name, action_map)
   optimizer = learner.make_optimizer(config)
-  try:
-    jax.eval_shape(network.init, jax.random.key(0))
-  except (TypeError, ValueError):
-    raise errors.UsageError(
-        f'torso={config.torso}: must take observations of shape {spec.shape}; '
-        'it does not') from None
   signature = replay_types.Signature(
       frame_shape=tuple(spec.shape if env.stack == 1 else spec.shape[1:]),
       frame_dtype=spec.dtype.name, stack=env.stack, num_action_dims=action_map.num_dims,

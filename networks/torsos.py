@@ -8,59 +8,97 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from networks import layers, types
-
-Features = dict[str, types.Layer]
+from networks.layers import Features, Style
 
 
-def _nature(x: jax.Array, style: layers.Style, padding: str = 'VALID') -> Features:
-  """Nature CNN (Mnih et al. 2015): [B, stack, 84, 84] uint8 -> 512 features."""
-  x = jnp.moveaxis(x, 1, -1).astype(jnp.float32) / 255.0
-  features = {}
-  for name, channels, kernel, stride in (
-      ('conv1', 32, 8, 4), ('conv2', 64, 4, 2), ('conv3', 64, 3, 1)):
-    x = style.conv(x, channels, kernel, stride, name, padding)
-    features[name] = style.nonlinear(x, name, 'relu')
+def _pixels(x: jax.Array) -> jax.Array:
+  """[B, stack, H, W] or [B, stack, H, W, C] uint8 -> [B, H, W, stack * C] float32 in [0, 1]."""
+  x = jnp.moveaxis(x, 1, 3)
+  return x.reshape(*x.shape[:3], -1).astype(jnp.float32) / 255.0
+
+
+def _convs(
+    x: jax.Array, style: Style, shapes: tuple[tuple[int, int, int], ...],
+    padding: str = 'VALID') -> Features:
+  """Convolutions of (channels, kernel, stride), ReLU after each."""
+  x, features = _pixels(x), {}
+  for i, shape in enumerate(shapes, 1):
+    name = f'conv{i}'
+    features[name] = style.nonlinear(style.conv(x, *shape, name, padding), name, 'relu')
     x = features[name].activation
-  x = style.linear(hk.Flatten()(x), 512, 'dense1')
-  features['dense1'] = style.nonlinear(x, 'dense1', 'relu')
   return features
 
 
-def _residual_mlp(x: jax.Array, style: layers.Style) -> Features:
-  """DecQN's state network (Seyde et al. 2023), normalization left to `style`: [B, D] -> 512.
+_NATURE = ((32, 8, 4), (64, 4, 2), (64, 3, 1))  # Mnih et al. 2015
+_DATA_EFFICIENT = ((32, 5, 5), (64, 5, 5))  # van Hasselt et al. 2019
 
-  A linear layer, one residual block of two, ELU after the sum.
+
+def _impala(x: jax.Array, style: Style) -> Features:
+  """The residual CNN of IMPALA (Espeholt et al. 2018, figure 3, right): [B, stack, 84, 84]."""
+  x, features = _pixels(x), {}
+
+  def relu(x, name):
+    features[name] = style.nonlinear(x, name, 'relu')
+    return features[name].activation
+
+  for i, channels in enumerate((16, 32, 32), 1):
+    x = style.conv(x, channels, 3, 1, f'stack{i}_conv', 'SAME')
+    x = hk.max_pool(x, (1, 3, 3, 1), (1, 2, 2, 1), 'SAME')
+    for name in (f'stack{i}_block1', f'stack{i}_block2'):
+      y = style.conv(relu(x, f'{name}_in'), channels, 3, 1, f'{name}_conv1', 'SAME')
+      x = x + style.conv(relu(y, f'{name}_conv1'), channels, 3, 1, f'{name}_conv2', 'SAME')
+  relu(x, 'stack3_out')
+  return features
+
+
+def _drq(x: jax.Array, style: Style) -> Features:
+  """DecQN's pixel network, after DrQ-v2's encoder (Yarats et al. 2021), up to 100 features."""
+  x, features = _pixels(x) - 0.5, {}
+  for name, stride in (('conv1', 2), ('conv2', 1), ('conv3', 1), ('conv4', 1)):
+    x = style.conv(x, 32, 3, stride, name, 'SAME')
+    features[name] = style.nonlinear(x, name, 'relu')
+    x = features[name].activation
+  x = style.linear(hk.Flatten()(x), 100, 'bottleneck')
+  features['bottleneck'] = style.nonlinear(x, 'bottleneck', 'tanh', own_norm=True)
+  return features
+
+
+def _residual_mlp(x: jax.Array, style: Style) -> Features:
+  """DecQN's state network (Seyde et al. 2023): [B, D] -> 512.
+
+  A linear layer, one residual block of two, ELU after the sum, whose own norm is DecQN's.
   """
   skip = style.linear(hk.Flatten()(x).astype(jnp.float32), 512, 'dense1')
-  x = style.linear(skip, 512, 'dense2')
-  hidden = style.nonlinear(x, 'dense2', 'relu')
+  hidden = style.nonlinear(style.linear(skip, 512, 'dense2'), 'dense2', 'relu')
   x = skip + style.linear(hidden.activation, 512, 'dense3')
-  return {'dense2': hidden, 'dense3': style.nonlinear(x, 'dense3', 'elu')}
+  return {'dense2': hidden, 'dense3': style.nonlinear(x, 'dense3', 'elu', own_norm=True)}
 
 
-def _mlp(x: jax.Array, style: layers.Style) -> Features:
-  """Two ReLU layers of 64 for small problems: [B, ...] -> 64."""
+def _mlp(x: jax.Array, style: Style) -> Features:
+  """Two ReLU layers of 64 for small problems: [B, ...] -> 64 * width."""
   x = hk.Flatten()(x).astype(jnp.float32)
   features = {}
   for name in ('dense1', 'dense2'):
-    features[name] = style.nonlinear(style.linear(x, 64, name), name, 'relu')
+    features[name] = style.nonlinear(style.linear(x, 64 * style.width, name), name, 'relu')
     x = features[name].activation
   return features
 
 
 class Torso(NamedTuple):
-  """A function and the nonlinearity of each layer it returns."""
-  apply: Callable[[jax.Array, layers.Style], Features]
-  activations: dict[str, str]
+  """A function, and what the settings beside it may ask of it."""
+  apply: Callable[[jax.Array, Style], Features]
+  takes_frames: bool  # [B, stack, H, W, ...] uint8; else a vector
+  shared: bool  # several critics share it
+  has_own_norm: bool = False
 
 
 TORSOS = {
-    'nature': Torso(_nature, dict.fromkeys(('conv1', 'conv2', 'conv3', 'dense1'), 'relu')),
-    # Dopamine's version of it: Flax pads where TensorFlow's and Lua's originals do not.
-    'nature_same': Torso(
-        functools.partial(_nature, padding='SAME'),
-        dict.fromkeys(('conv1', 'conv2', 'conv3', 'dense1'), 'relu')),
-    'residual_mlp': Torso(_residual_mlp, {'dense2': 'relu', 'dense3': 'elu'}),
-    'mlp': Torso(_mlp, dict.fromkeys(('dense1', 'dense2'), 'relu')),
+    'nature': Torso(functools.partial(_convs, shapes=_NATURE), True, True),
+    # Dopamine's version of it: Flax pads where the originals in Lua and TensorFlow do not.
+    'nature_same': Torso(functools.partial(_convs, shapes=_NATURE, padding='SAME'), True, True),
+    'data_efficient': Torso(functools.partial(_convs, shapes=_DATA_EFFICIENT), True, True),
+    'impala': Torso(_impala, True, True),
+    'drq': Torso(_drq, True, True, has_own_norm=True),
+    'residual_mlp': Torso(_residual_mlp, False, False, has_own_norm=True),
+    'mlp': Torso(_mlp, False, False),
 }

@@ -14,13 +14,22 @@ class Layer(NamedTuple):
   activation: jax.Array  # same shape
 
 
+class Critic(NamedTuple):
+  """One critic's utilities, and the distributions they are expectations of where it has any."""
+  q_values: jax.Array  # [B, M, A]
+  # [B, M, A, N]: logits of N atoms (categorical), or returns at N quantiles (quantile, implicit).
+  distribution: jax.Array | None = None
+  taus: jax.Array | None = None  # [B, N], which quantiles
+
+
 class QOutput(NamedTuple):
   """Utilities of A choices in each of M action dimensions, and every hidden layer on the way.
 
   The value of a joint action is the mean of its utilities over M (DecQN, Seyde et al. 2023).
   """
-  q_values: jax.Array  # [B, M, A]
-  features: dict[str, Layer]  # by layer name, which is the Haiku module's
+  q_values: jax.Array  # [B, M, A], the critics' mean
+  features: dict[str, Layer]  # by layer name, which is mostly the Haiku module's
+  critics: tuple[Critic, ...] = ()
 
 
 class QNetwork(NamedTuple):

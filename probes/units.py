@@ -1,7 +1,6 @@
 """Units that no longer compute anything: dead ones, and those that have become linear."""
 
 import functools
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -9,22 +8,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from networks import types
+from networks import layers, types
 from probes import batches
 
-# A preactivation up to which a unit passes (almost) no gradient: a slope of 0 for ReLU, below 1e-3
-# for ELU, whose slope is exp(a) there. Above 0 both are the identity.
-_SATURATED_BELOW = {'relu': 0.0, 'elu': math.log(1e-3)}
+# A unit whose slope is below this passes (almost) no gradient; one whose slope is this near to 1 is
+# (almost) the identity. ReLU's slope is 0 or 1, ELU's exp(a) below 0, tanh's 1 - tanh(a)^2.
+_TOLERANCE = 1e-3
 
 
 class UnitFractions(NamedTuple):
   """Fractions of units by layer, and over all layers under 'total'; NaN if any is not finite."""
   dead: dict[str, float]  # saturated on every input
-  linear: dict[str, float]  # above 0, so the identity, on every input
+  linear: dict[str, float]  # the identity on every input
 
 
 class _Extremes(NamedTuple):
-  """Preactivations of one layer's units, over inputs and positions, [units] each."""
+  """Slopes of one layer's units, over inputs and positions, [units] each; NaN is catching."""
   low: np.ndarray
   high: np.ndarray
 
@@ -44,29 +43,30 @@ def unit_fractions(network: types.QNetwork, params: types.Params, observations: 
   dead, linear = {}, {}
   for name, (low, high) in _extremes(network, params, observations, key).items():
     finite = np.isfinite(low) & np.isfinite(high)
-    threshold = _SATURATED_BELOW[network.activations[name]]
-    dead[name] = np.where(finite, high <= threshold, np.nan)
-    linear[name] = np.where(finite, low > 0, np.nan)
+    dead[name] = np.where(finite, high <= _TOLERANCE, np.nan)
+    linear[name] = np.where(finite, low >= 1 - _TOLERANCE, np.nan)
   return UnitFractions(_means(dead), _means(linear))
 
 
 def _extremes(network: types.QNetwork, params: types.Params, observations: np.ndarray,
               key: jax.Array) -> dict[str, _Extremes]:
-  pieces = [_batch_extremes(network.apply, params, key, batch)
+  pieces = [_batch_extremes(network.apply, tuple(network.activations.items()), params, key, batch)
             for batch in batches.batches(observations)]
   return {name: _Extremes(np.min([piece[name].low for piece in pieces], axis=0),
                           np.max([piece[name].high for piece in pieces], axis=0))
           for name in pieces[0]}
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _batch_extremes(apply: Callable, params: types.Params, key: jax.Array,
-                    observations: jax.Array) -> dict[str, _Extremes]:
-  extremes = {}
-  for name, layer in apply(params, key, observations).features.items():
-    axes = tuple(range(layer.preactivation.ndim - 1))
-    extremes[name] = _Extremes(jnp.min(layer.preactivation, axes),
-                               jnp.max(layer.preactivation, axes))
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _batch_extremes(apply: Callable, activations: tuple[tuple[str, str], ...], params: types.Params,
+                    key: jax.Array, observations: jax.Array) -> dict[str, _Extremes]:
+  extremes, features = {}, apply(params, key, observations).features
+  for name, activation in activations:
+    x = features[name].preactivation
+    _, slopes = jax.jvp(layers.ACTIVATIONS[activation], (x,), (jnp.ones_like(x),))
+    slopes = jnp.where(jnp.isfinite(x), slopes, jnp.nan)
+    axes = tuple(range(x.ndim - 1))
+    extremes[name] = _Extremes(jnp.min(slopes, axes), jnp.max(slopes, axes))
   return extremes
 
 

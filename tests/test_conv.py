@@ -26,15 +26,16 @@ def test_space_to_depth_is_the_plain_convolution_and_has_its_gradient(size, kern
     np.testing.assert_allclose(ours, plain, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize('padding', ['VALID', 'SAME'])
 @pytest.mark.parametrize('size, kernel, stride', [(84, 8, 4), (21, 4, 2), (20, 3, 2), (9, 3, 1)])
-def test_the_module_is_haikus(size, kernel, stride):
+def test_the_module_is_haikus(size, kernel, stride, padding):
   x, init = random(2, size, size, 3), hk.initializers.RandomNormal()
 
   def ours(x):
-    return conv.Conv2D(5, kernel, stride, init, init, name='conv')(x)
+    return conv.Conv2D(5, kernel, stride, padding, init, init, name='conv')(x)
 
   def haikus(x):
-    return hk.Conv2D(5, kernel, stride, padding='VALID', w_init=init, b_init=init, name='conv')(x)
+    return hk.Conv2D(5, kernel, stride, padding=padding, w_init=init, b_init=init, name='conv')(x)
 
   ours, haikus = (hk.without_apply_rng(hk.transform(f)) for f in (ours, haikus))
   params = ours.init(jax.random.key(0), x)

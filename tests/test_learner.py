@@ -32,7 +32,7 @@ def transitions(size=8, seed=0):
       rng.normal(size=(size, 4)).astype(np.float32))
 
 
-UNIFORM = np.full(8, 1 / 8, np.float32)
+EQUAL = np.ones(8, np.float32)
 
 
 @pytest.mark.parametrize('optimizer', ['adam', 'rmsprop'])
@@ -96,9 +96,9 @@ def test_update_follows_the_hubers_gradient_of_the_td_errors():
   transform = learner.make_optimizer(config)
   updates, _ = transform.update(gradient, state.opt_state, state.params)
   expected = optax.apply_updates(state.params, updates)
-  after, td_errors, metrics = agent.learn(state, batch, UNIFORM)
+  after, td_errors, metrics = agent.learn(state, batch, EQUAL)
   assert float(metrics['loss']) == pytest.approx(float(expected_loss), rel=1e-5)
-  np.testing.assert_allclose(td_errors, expected_errors, rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(td_errors, np.abs(expected_errors), rtol=1e-4, atol=1e-5)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
                after.params, expected)
 
@@ -108,7 +108,7 @@ def test_target_is_copied_every_period_and_only_then():
   state = agent.init(jax.random.key(0))
   initial = jax.tree.map(np.array, state.params)
   for update in range(1, 7):
-    state, _, _ = agent.learn(state, transitions(seed=update), UNIFORM)
+    state, _, _ = agent.learn(state, transitions(seed=update), EQUAL)
     same = jax.tree.map(lambda a, b: bool(np.all(a == b)), state.target_params, state.params)
     assert all(jax.tree.leaves(same)) == (update % 3 == 0)
     if update < 3:
@@ -116,22 +116,22 @@ def test_target_is_copied_every_period_and_only_then():
   assert int(state.num_updates) == 6
 
 
-def test_importance_weights_enter_only_where_replay_is_prioritized():
-  batch, skewed = transitions(), np.array([0.9] + [0.1 / 7] * 7, np.float32)
+def test_weights_scale_the_losses_of_their_examples():
+  _, _, agent = make()
+  batch = transitions()
 
-  def loss(prioritized, probabilities):
-    _, _, agent = make(prioritized=prioritized)
-    return float(agent.learn(agent.init(jax.random.key(0)), batch, probabilities)[2]['loss'])
+  def loss(weights):
+    return float(agent.learn(agent.init(jax.random.key(0)), batch, weights)[2]['loss'])
 
-  assert loss(False, skewed) == loss(False, UNIFORM)
-  assert loss(True, UNIFORM) == pytest.approx(loss(False, UNIFORM), rel=1e-6)
-  assert loss(True, skewed) != loss(True, UNIFORM)
+  ones = np.eye(8, dtype=np.float32)
+  assert loss(EQUAL) == pytest.approx(sum(loss(one) for one in ones), rel=1e-5)
+  assert loss(3 * EQUAL) == pytest.approx(3 * loss(EQUAL), rel=1e-6)
 
 
 def test_two_updates_of_one_seed_agree_to_the_bit_and_of_two_seeds_differ():
   def params(seed):
     _, _, agent = make()
-    return agent.learn(agent.init(jax.random.key(seed)), transitions(), UNIFORM)[0].params
+    return agent.learn(agent.init(jax.random.key(seed)), transitions(), EQUAL)[0].params
 
   jax.tree.map(np.testing.assert_array_equal, params(1), params(1))
   assert np.any(params(1)['head']['w'] != params(2)['head']['w'])

@@ -4,22 +4,22 @@ import jax
 import numpy as np
 import pytest
 
-from networks import layers, q_network, torsos
+from networks import heads, layers, q_network, torsos
 
-SHAPES = {
-    'nature': ((4, 84, 84), 'uint8'), 'residual_mlp': ((5,), 'float32'),
-    'mlp': ((10, 5), 'float32')}
+FRAMES, PIXELS = ((4, 84, 84), 'uint8'), ((3, 84, 84, 3), 'uint8')
+SHAPES = {'drq': PIXELS, 'residual_mlp': ((5,), 'float32'), 'mlp': ((10, 5), 'float32')}
 
 
-def make(torso, norm='none', initializer='uniform_fan_in', shared_bias=False):
-  shape, dtype = SHAPES[torso]
+def make(torso, norm='none', initializer='uniform_fan_in', num_critics=1, width=1, **head):
+  shape, dtype = SHAPES.get(torso, FRAMES)
   return q_network.make(
-      torso=torso, observation_shape=shape, observation_dtype=dtype, num_action_dims=2,
-      num_choices=3, style=layers.Style(initializer, norm), shared_bias=shared_bias)
+      torso=torso, observation_shape=shape, observation_dtype=dtype, num_critics=num_critics,
+      head=heads.Head(num_action_dims=2, num_choices=3, **head),
+      style=layers.Style(initializer, norm, width))
 
 
 def observations(torso, count=16, seed=0):
-  shape, dtype = SHAPES[torso]
+  shape, dtype = SHAPES.get(torso, FRAMES)
   values = np.random.default_rng(seed).normal(size=(count, *shape)) * 40 + 100
   return values.clip(0, 255).astype(dtype)
 
@@ -36,25 +36,24 @@ def test_utilities_and_features_have_their_shapes(torso, norm):
   for name, layer in out.features.items():
     function = layers.ACTIVATIONS[network.activations[name]]
     np.testing.assert_array_equal(function(layer.preactivation), layer.activation)
-    assert name in params
 
 
 def test_nature_has_the_published_parameters():
   shapes = {module: {name: value.shape for name, value in tensors.items()}
-            for module, tensors in make('nature').init(jax.random.key(0)).items()}
+            for module, tensors in make('nature', hidden_layers=1).init(jax.random.key(0)).items()}
   assert shapes == {
       'conv1': {'w': (8, 8, 4, 32), 'b': (32,)},
       'conv2': {'w': (4, 4, 32, 64), 'b': (64,)},
       'conv3': {'w': (3, 3, 64, 64), 'b': (64,)},
-      'dense1': {'w': (3136, 512), 'b': (512,)},
+      'hidden1': {'w': (3136, 512), 'b': (512,)},
       'head': {'w': (512, 6), 'b': (6,)}}
 
 
 @pytest.mark.parametrize('module, fan_in', [
-    ('conv1', 8 * 8 * 4), ('conv2', 4 * 4 * 32), ('conv3', 3 * 3 * 64), ('dense1', 3136),
+    ('conv1', 8 * 8 * 4), ('conv2', 4 * 4 * 32), ('conv3', 3 * 3 * 64), ('hidden1', 3136),
     ('head', 512)])
 def test_weights_and_biases_are_uniform_within_one_over_root_fan_in(module, fan_in):
-  tensors = make('nature').init(jax.random.key(3))[module]
+  tensors = make('nature', hidden_layers=1).init(jax.random.key(3))[module]
   bound = 1 / np.sqrt(fan_in)
   for values in tensors.values():
     assert np.abs(values).max() <= bound
@@ -96,7 +95,7 @@ def test_layer_norm_precedes_every_nonlinearity(torso):
 
 
 def test_without_a_norm_there_is_no_parameter_of_one():
-  assert not any('norm' in module for module in make('nature').init(jax.random.key(0)))
+  assert not any('norm' in module for module in make('nature', hidden_layers=1).init(jax.random.key(0)))
 
 
 def test_residual_sum_is_taken_before_the_last_nonlinearity():
@@ -127,5 +126,5 @@ def test_one_seed_is_one_network():
 def test_unknown_torso_is_refused_by_name():
   with pytest.raises(ValueError, match='torso=vgg: unknown; known are nature'):
     q_network.make(
-        torso='vgg', observation_shape=(1,), observation_dtype='float32', num_action_dims=1,
-        num_choices=2, style=layers.Style())
+        torso='vgg', observation_shape=(1,), observation_dtype='float32', head=heads.Head(1, 2),
+        style=layers.Style())

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from networks import layers, q_network, types
+from networks import heads, layers, q_network, types
 from probes import random_target
 
 SIZE = random_target.ProbeSize(num_targets=3, num_steps=20, batch_size=4, pool_size=8)
@@ -15,8 +15,8 @@ OPTIMIZER = optax.adam(1e-3)
 
 def mlp(norm='none'):
   return q_network.make(
-      torso='mlp', observation_shape=(6,), observation_dtype='float32', num_action_dims=2,
-      num_choices=3, style=layers.Style(norm=norm))
+      torso='mlp', observation_shape=(6,), observation_dtype='float32', head=heads.Head(2, 3),
+      style=layers.Style(norm=norm))
 
 
 def normal_observations(count=64, seed=0):

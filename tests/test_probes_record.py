@@ -7,14 +7,14 @@ import numpy as np
 import optax
 import pytest
 
-from networks import layers, q_network
+from networks import heads, layers, q_network
 from probes import random_target, record
 
 SIZE = random_target.ProbeSize(num_targets=3, num_steps=10, batch_size=8, pool_size=8)
 OPTIMIZER = optax.adam(1e-3)
 NETWORK = q_network.make(
-    torso='mlp', observation_shape=(6,), observation_dtype='float32', num_action_dims=1,
-    num_choices=3, style=layers.Style(norm='layer'))
+    torso='mlp', observation_shape=(6,), observation_dtype='float32', head=heads.Head(1, 3),
+    style=layers.Style(norm='layer'))
 OBSERVATIONS = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
 PARAMS = NETWORK.init(jax.random.key(0))
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from networks import layers, q_network, types
+from networks import heads, layers, q_network, types
 from probes import batches, norms, units
 
 KEY = jax.random.key(0)
@@ -90,8 +90,8 @@ def test_against_a_slow_count(observations):
 @pytest.mark.parametrize('num_dead', [0, 1, 17, 64])
 def test_a_real_network_with_that_many_units_killed(num_dead):
   network = q_network.make(
-      torso='mlp', observation_shape=(6,), observation_dtype='float32', num_action_dims=1,
-      num_choices=2, style=layers.Style())
+      torso='mlp', observation_shape=(6,), observation_dtype='float32', head=heads.Head(1, 2),
+      style=layers.Style())
   params = network.init(KEY)
   observations = np.random.default_rng(0).normal(size=(1024, 6)).astype(np.float32)
   alive = units.unit_fractions(network, params, observations, KEY).dead['dense1']

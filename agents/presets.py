@@ -1,0 +1,129 @@
+"""The tables that fill a Config: what a domain's agents share, and each published agent."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+Settings = Mapping[str, Any]  # Config fields
+
+# What a domain's agents share. Atari: dqn_zoo. Control: DecQN (Seyde et al. 2023) with one critic
+# and uniform replay, and with the three bins of REValueD's (Ireland & Montana 2024) instead of
+# two: the suite rewards small controls, so that on cartpole_swingup bang-bang control earns at
+# most 0.8 a step. Its rewards are in [0, 1], so that returns are in [0, 1 / (1 - discount)].
+DOMAINS: Mapping[str, Settings] = {
+    'atari': dict(
+        unit='frames', run_length=200_000_000, eval_every=1_000_000, eval_length=500_000,
+        probe_every=1_000_000, checkpoint_every=1_000_000, torso='nature', hidden_layers=1,
+        hidden_size=512, reward_clip=1.0, optimizer='rmsprop', learning_rate=2.5e-4,
+        optimizer_epsilon=0.01 / 32**2, replay_capacity=1_000_000, min_replay_size=50_000,
+        batch_size=32, steps_per_update=4, target_update_period=2_500,
+        exploration_epsilon_end=0.01, exploration_decay_steps=1_000_000),
+    'control': dict(
+        unit='steps', run_length=1_000_000, eval_every=25_000, eval_length=10_000,
+        probe_every=50_000, checkpoint_every=50_000, torso='residual_mlp',
+        initializer='uniform_fan_out', bins=3, v_min=0.0, v_max=100.0, n_step=3, optimizer='adam',
+        learning_rate=1e-4, optimizer_epsilon=1e-8, max_gradient_norm=40.0,
+        replay_capacity=1_000_000, min_replay_size=1_000, batch_size=256, steps_per_update=8,
+        target_update_period=100, exploration_epsilon_begin=0.1, exploration_epsilon_end=0.1,
+        eval_epsilon=0.0),
+}
+
+# What Control from pixels changes: DecQN's encoder, then two ReLU layers, and random shifts.
+PIXELS: Settings = dict(
+    torso='drq', initializer='truncated_fan_in', hidden_layers=2, hidden_size=1024,
+    random_shift=4, replay_capacity=100_000)
+
+
+class Preset(NamedTuple):
+  """An agent is settings: for every domain, then for one; None where it is not for that one."""
+  summary: str
+  settings: Settings
+  atari: Settings | None
+  control: Settings | None
+
+
+# dqn_zoo's choices for the agents it trains with Adam.
+_ADAM = dict(optimizer='adam', optimizer_epsilon=0.01 / 32, max_gradient_norm=10.0)
+_QUANTILES = dict(**_ADAM, learning_rate=5e-5, eval_epsilon=0.001)
+_ANNEALED = dict(
+    prioritized=True, uniform_probability=1e-3, importance_exponent_begin=0.4,
+    importance_exponent_end=1.0)
+_DOUBLE = dict(target_update_period=7_500, eval_epsilon=0.01, shared_bias=True)
+_DECQN = dict(
+    double=True, num_critics=2, bins=2, prioritized=True, priority_exponent=0.6,
+    importance_exponent_begin=0.2, importance_exponent_end=0.2)
+_DOPAMINE = dict(
+    protocol='dopamine', torso='nature_same', optimizer='adam', learning_rate=6.25e-5,
+    optimizer_epsilon=1.5e-4, min_replay_size=20_000, target_update_period=2_000,
+    exploration_decay_steps=250_000, eval_epsilon=0.001)
+
+PRESETS: Mapping[str, Preset] = {
+    'dqn': Preset(
+        'deep Q-learning (Mnih et al. 2015; dqn_zoo)', {},
+        atari=dict(exploration_epsilon_end=0.1, eval_epsilon=0.05), control={}),
+    'double_dqn': Preset(
+        'double Q-learning (van Hasselt et al. 2016; dqn_zoo)', dict(double=True),
+        atari=_DOUBLE, control={}),
+    'prioritized': Preset(
+        'double Q-learning with prioritized replay (Schaul et al. 2016; dqn_zoo)',
+        dict(double=True, priority_exponent=0.6, **_ANNEALED),
+        atari=dict(
+            **_DOUBLE, learning_rate=2.5e-4 / 4, optimizer_epsilon=0.01 / 32**2 / 4**2),
+        control={}),
+    'dueling': Preset(
+        'double Q-learning with value and advantage streams (Wang et al. 2016)',
+        dict(double=True, dueling=True),
+        atari=dict(
+            _DOUBLE, shared_bias=False, learning_rate=6.25e-5, max_gradient_norm=10.0),
+        control=dict(hidden_layers=1)),
+    'c51': Preset(
+        'categorical returns (Bellemare et al. 2017; dqn_zoo)',
+        dict(distribution='categorical', num_atoms=51),
+        atari=dict(**_ADAM, learning_rate=2.5e-4, eval_epsilon=0.001), control={}),
+    'qr_dqn': Preset(
+        'returns at fixed quantiles (Dabney et al. 2018; dqn_zoo)',
+        dict(distribution='quantile'),
+        atari=dict(**_QUANTILES, num_atoms=201), control=dict(num_atoms=51)),
+    'iqn': Preset(
+        'returns at drawn quantiles (Dabney et al. 2018; dqn_zoo)',
+        dict(distribution='implicit', num_atoms=64),
+        atari=dict(_QUANTILES, max_gradient_norm=0.0, min_replay_size=20_000),
+        control=dict(num_atoms=32)),
+    'rainbow': Preset(
+        'double, dueling, prioritized, 3-step, categorical and noisy (Hessel et al. 2018; dqn_zoo)',
+        dict(
+            double=True, dueling=True, n_step=3, distribution='categorical', num_atoms=51,
+            noisy=True, noisy_sigma=0.1, priority_exponent=0.5, **_ANNEALED),
+        atari=dict(
+            _ADAM, optimizer_epsilon=0.005 / 32, learning_rate=6.25e-5, min_replay_size=20_000,
+            target_update_period=2_000, eval_epsilon=0.0),
+        control=dict(hidden_layers=1)),
+    'dopamine_dqn': Preset(
+        "Dopamine's JAX DQN: Adam and squared error, padded convolutions (dqn.gin)", {},
+        atari=dict(**_DOPAMINE, initializer='glorot_uniform', error_loss='squared'),
+        control=None),
+    'dopamine_rainbow': Preset(
+        "Dopamine's JAX Rainbow: prioritized, 3-step, categorical (rainbow.gin)", {},
+        atari=dict(
+            **_DOPAMINE, initializer='narrow_fan_in', n_step=3, distribution='categorical',
+            num_atoms=51, prioritized=True, priority_exponent=0.5, importance_exponent_begin=0.5,
+            importance_exponent_end=0.5),
+        control=None),
+    'rainbow_der': Preset(
+        'data-efficient Rainbow for 100,000 agent steps (van Hasselt et al. 2019, table 1)', {},
+        atari=dict(
+            protocol='atari100k', torso='data_efficient', hidden_size=256, double=True,
+            dueling=True, n_step=20, distribution='categorical', num_atoms=51, noisy=True,
+            noisy_sigma=0.1, prioritized=True, priority_exponent=0.5,
+            importance_exponent_begin=0.4, importance_exponent_end=1.0, optimizer='adam',
+            learning_rate=1e-4, optimizer_epsilon=1.5e-4, max_gradient_norm=10.0,
+            min_replay_size=1_600, steps_per_update=1, target_update_period=2_000,
+            replay_capacity=100_000, eval_epsilon=0.0),
+        control=None),
+    'decqn': Preset(
+        'decoupled Q-learning: twin critics, prioritized, LayerNorm of its own (Seyde et al. 2023)',
+        dict(**_DECQN, norm='own'), atari=None, control={}),
+    'decqn_plain': Preset(
+        'decqn without any normalization, for the study of it', _DECQN, atari=None, control={}),
+}
+
+DEFAULT_AGENT: Mapping[str, str] = {'atari': 'rainbow', 'control': 'decqn'}

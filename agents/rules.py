@@ -1,0 +1,137 @@
+"""What a Config may hold: a bound for each field, and what fields ask of each other."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from agents import errors, losses
+from networks import heads, layers, torsos
+
+
+def _choice(names: Iterable[str]) -> tuple[Callable[[Any], bool], str]:
+  names = tuple(names)
+  return names.__contains__, f'one of {", ".join(names)}'
+
+
+_FIELDS = (
+    (('unit',), *_choice(('frames', 'steps'))),
+    (('replay',), *_choice(('reverb', 'local'))),
+    (('observations',), *_choice(('state', 'pixels'))),
+    (('probe_optimizer',), *_choice(('small', 'agent'))),
+    (('torso',), *_choice(torsos.TORSOS)),
+    (('norm',), *_choice(layers.NORMS)),
+    (('initializer',), *_choice(layers.INITIALIZERS)),
+    (('distribution',), *_choice(heads.DISTRIBUTIONS)),
+    (('error_loss',), *_choice(losses.ERROR_LOSSES)),
+    (('optimizer',), *_choice(('adam', 'rmsprop'))),
+    (('num_envs', 'run_length', 'n_step', 'batch_size', 'steps_per_update',
+      'target_update_period', 'replay_capacity', 'min_replay_size', 'exploration_decay_steps',
+      'width', 'hidden_size', 'num_critics', 'num_atoms', 'probe_observations', 'probe_pool_size',
+      'probe_targets', 'probe_steps', 'probe_batch_size'),
+     lambda x: x >= 1, 'at least 1'),
+    (('eval_every', 'probe_every', 'checkpoint_every'), lambda x: x >= 0,
+     'at least 0; 0 turns it off'),
+    (('bins',), lambda x: x >= 2, 'at least 2: a choice needs alternatives'),
+    (('seed',), lambda x: 0 <= x < 2**31, 'from 0 to 2147483647'),
+    (('learning_rate', 'optimizer_epsilon', 'noisy_sigma'), lambda x: x > 0, 'above 0'),
+    (('eval_length', 'eval_episodes', 'hidden_layers', 'random_shift', 'reward_clip',
+      'max_gradient_norm', 'weight_decay', 'priority_exponent', 'importance_exponent_begin',
+      'importance_exponent_end'), lambda x: x >= 0, 'at least 0'),
+    (('discount', 'exploration_epsilon_begin', 'exploration_epsilon_end', 'eval_epsilon',
+      'uniform_probability'), lambda x: 0 <= x <= 1, 'from 0 to 1'),
+)
+
+# Bound on a reward where a domain has one of its own.
+_MAX_REWARD = {'control': 1.0}
+
+
+def check(config: Any) -> None:
+  """Raises UsageError where a Config breaks a rule, with the value and what to set instead."""
+  for field in dataclasses.fields(config):
+    value = getattr(config, field.name)
+    if isinstance(value, float) and not math.isfinite(value):
+      raise errors.UsageError(f'{field.name}={value}: must be finite')
+  for names, holds, rule in _FIELDS:
+    for name in names:
+      value = getattr(config, name)
+      if not holds(value):
+        raise errors.UsageError(f'{name}={value}: must be {rule}')
+  for rule in _BETWEEN_FIELDS:
+    rule(config)
+  if config.distribution == 'categorical':
+    _check_support(config)
+
+
+def _refuse(config: Any, name: str, text: str) -> None:
+  value = getattr(config, name)
+  shown = str(value).lower() if isinstance(value, bool) else value
+  raise errors.UsageError(f'{name}={shown}: {text}')
+
+
+def _sizes(config: Any) -> None:
+  for name, bound in (
+      ('min_replay_size', 'replay_capacity'), ('probe_pool_size', 'probe_observations')):
+    if getattr(config, name) > getattr(config, bound):
+      _refuse(config, name, f'must be at most {bound}={getattr(config, bound)}')
+  if not config.eval_length and not config.eval_episodes:
+    _refuse(config, 'eval_length', 'must be at least 1 where eval_episodes=0')
+
+
+def _network(config: Any) -> None:
+  torso = torsos.TORSOS[config.torso]
+  if config.norm == 'own' and not torso.has_own_norm:
+    others = ', '.join(name for name, row in torsos.TORSOS.items() if row.has_own_norm)
+    _refuse(config, 'norm', f'torso={config.torso} has none; set norm=layer or torso to one of '
+            f'{others}')
+  if config.random_shift and not torso.takes_frames:
+    _refuse(config, 'random_shift', f'torso={config.torso} takes no frames; set random_shift=0')
+
+
+def _outputs(config: Any) -> None:
+  if not config.shared_bias:
+    return
+  for name, off in (('dueling', False), ('noisy', False), ('distribution', 'none')):
+    if getattr(config, name) != off:
+      text = str(getattr(config, name)).lower()
+      _refuse(config, 'shared_bias', 'one bias for all outputs contradicts '
+              f'{name}={text}; set shared_bias=false')
+
+
+_BETWEEN_FIELDS = (_sizes, _network, _outputs)
+
+
+def _check_support(config: Any) -> None:
+  """Refuses atoms that cannot hold the returns.
+
+  Where the domain bounds rewards, values do come near that bound's geometric sum. Where rewards
+  are clipped they stay far below it (Atari's published support ends at 10, not at 100), so that
+  only what n steps alone can bring must fit.
+  """
+  if config.num_atoms < 2:
+    _refuse(config, 'num_atoms', 'must be at least 2 where distribution=categorical')
+  if config.v_min >= config.v_max:
+    _refuse(config, 'v_min', f'must be below v_max={config.v_max}')
+  if config.domain in _MAX_REWARD:
+    low, reward, steps = 0.0, _MAX_REWARD[config.domain], math.inf
+  elif config.reward_clip:
+    low, reward, steps = -config.reward_clip, config.reward_clip, config.n_step
+  else:
+    _refuse(config, 'reward_clip', 'rewards without a bound cannot be held by '
+            f'v_min={config.v_min} to v_max={config.v_max}; set reward_clip=1 or '
+            'distribution=quantile')
+  factor = _geometric_sum(config.discount, steps)
+  # A little slack: 1 / (1 - 0.99) is not 100 in binary.
+  if config.v_max * (1 + 1e-6) < reward * factor:
+    _refuse(config, 'v_max', f'must hold returns of up to {reward * factor:g}; set '
+            f'v_max={reward * factor:g}')
+  if config.v_min > low * factor:
+    _refuse(config, 'v_min', f'must hold returns down to {low * factor:g}; set '
+            f'v_min={low * factor:g}')
+
+
+def _geometric_sum(discount: float, num_terms: float) -> float:
+  """1 + discount + ... of `num_terms` terms."""
+  if discount == 1:
+    return num_terms
+  return (1 - discount**num_terms) / (1 - discount)
