@@ -18,6 +18,7 @@ def default_kind() -> str:
 def make(kind: str, signature: types.Signature, settings: types.Settings, run_id: str,
          port: int = 0, scratch: pathlib.Path | None = None) -> types.Replay:
   """Makes a replay; see `reverb_replay.start` for what only Reverb heeds."""
+  types.check_settings(settings)
   if _is_local(kind):
     return local.LocalReplay(signature, settings)
   return _reverb_replay().start(signature, settings, run_id, port, scratch)

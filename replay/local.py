@@ -55,7 +55,7 @@ class LocalReplay:
     if not size:
       raise types.ReplayError('sample: the replay holds no transition yet')
     if self._tree:
-      places, probabilities = self._tree.find(self._rng.random(batch_size))
+      places, probabilities = self._mix(self._rng.random(batch_size))
       newest = self._head - 1
       numbers = newest - (newest - places) % self._settings.capacity
     else:
@@ -150,6 +150,20 @@ class LocalReplay:
       bounds[number % capacity] = oldest
       number -= 1
     self._head += 1
+
+  def _mix(self, fractions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Turns random fractions [B] in [0, 1) into places and their chances [B].
+
+    One number decides by its size whether the draw is uniform, and by its way between the bounds
+    of that part which item it is; so nothing changes where no draw is uniform.
+    """
+    uniform, size = self._settings.uniform_probability, self.size()
+    is_uniform = fractions < uniform
+    begin, end = np.where(is_uniform, 0.0, uniform), np.where(is_uniform, uniform, 1.0)
+    way = (fractions - begin) / (end - begin)
+    any_place = (self._tail + (way * size).astype(np.int64)) % self._settings.capacity
+    places = np.where(is_uniform, any_place, self._tree.find(way))
+    return places, uniform / size + (1 - uniform) * self._tree.shares(places)
 
   def _slot(self, number: int) -> int:
     """Where a frame lies in the ring, behind the zero frame."""

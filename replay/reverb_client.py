@@ -79,14 +79,14 @@ class Client:
     self._wait('take transitions', done, self._patience_s)
 
   def sample(self, batch_size: int) -> list[tuple]:
-    """Draws [(key, probability, frames, scalars)]."""
+    """Draws [(key, probability, mean_weight, frames, scalars)]; see `draw`."""
     return self._call(f'sample {batch_size} transitions',
                       lambda: list(draw(self._client, batch_size, _HAS_NEW_SAMPLER)))
 
-  def set_priorities(self, priorities: dict[int, float]) -> None:
-    """Sets priorities by key. They must come from `types.to_priorities`, and only they."""
-    self._call(f'set {len(priorities)} priorities',
-               lambda: self._client.mutate_priorities(reverb_server.TABLE, priorities))
+  def set_weights(self, weights: dict[int, float]) -> None:
+    """Sets what chances are proportional to, by key. For `ReverbReplay.update` alone."""
+    self._call(f'set {len(weights)} priorities',
+               lambda: self._client.mutate_priorities(reverb_server.TABLE, weights))
 
   def checkpoint(self, patience_s: float) -> str:
     """Writes a checkpoint and returns its folder."""
@@ -130,17 +130,24 @@ class Client:
 
 
 def draw(client: reverb.Client, batch_size: int,
-         has_new_sampler: bool) -> Iterator[tuple[int, float, np.ndarray, np.ndarray]]:
-  """Draws items, none ahead of time: a prefetched one has stale priorities."""
+         has_new_sampler: bool) -> Iterator[tuple[int, float, float, np.ndarray, np.ndarray]]:
+  """Draws items, none ahead of time: a prefetched one has stale priorities.
+
+  Yields:
+    Key, probability, the mean weight of all items when it was drawn, frames and scalars.
+  """
   if not has_new_sampler:
     for item in client.sample(reverb_server.TABLE, batch_size, emit_timesteps=False):
-      yield item.info.key, item.info.probability, *item.data
+      info = item.info
+      mean_weight = info.priority / (info.probability * info.table_size)
+      yield info.key, info.probability, mean_weight, *item.data
     return
   # client.sample, but with a buffer of a whole batch, not of one item: three times as fast.
   sampler = client._client.NewSampler(reverb_server.TABLE, batch_size, batch_size)
   for _ in range(batch_size):
-    key, probability, _, _, _, frames, scalars = sampler.GetNextTrajectory()
-    yield int(key), float(probability), frames, scalars
+    key, probability, table_size, weight, _, frames, scalars = sampler.GetNextTrajectory()
+    mean_weight = float(weight) / (float(probability) * int(table_size))
+    yield int(key), float(probability), mean_weight, frames, scalars
 
 
 def run_ids_of(tables: dict[str, Any]) -> list[str]:

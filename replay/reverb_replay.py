@@ -69,6 +69,16 @@ class ReverbReplay:
 
   Each stream has its writer, and items leave a writer some dozens late: a batch may lack the very
   newest, and streams' items may enter, and so leave, the table in a slightly different order.
+
+  Reverb draws by one weight an item and cannot mix in uniform draws, so the weight has their share
+  in it. A priority p is sent as
+    (1 - u) * p ** exponent + u * m,
+  u being the uniform probability and m the mean weight of the table at the last draw. Where that
+  mean stands still it is the mean of p ** exponent too, and chances are the local replay's:
+    (1 - u) * p ** exponent / sum + u / size.
+  Where it moves, an item keeps the m of when its priority was set: its uniform part is u / size
+  times that m over today's mean, so more where errors have shrunk since, and less where they have
+  grown. The probabilities reported are always those drawn with.
   """
 
   def __init__(self, spec: reverb_server.Spec, scratch: pathlib.Path | None, deadline_s: float,
@@ -78,6 +88,7 @@ class ReverbReplay:
     self._signature, self._settings = spec.signature, spec.settings
     self._window = reverb_server.window_length(spec.signature)
     self._max_priority = types.FIRST_PRIORITY
+    self._mean_weight = types.FIRST_PRIORITY ** spec.settings.priority_exponent
     self.num_refused = 0
     self._tapes = []
     num_streams, frame_shape = self._signature.num_streams, self._signature.frame_shape
@@ -106,19 +117,20 @@ class ReverbReplay:
       raise types.ReplayError('sample: the replay holds no transition yet')
     if not self._was_flushed:  # Nothing may have left the writers yet.
       self._flush_all()
-    items = self._client.sample(batch_size)
+    keys, probabilities, mean_weights, windows, scalars = zip(
+        *self._client.sample(batch_size), strict=True)
+    self._set_mean_weight(mean_weights[-1])
     signature = self._signature
     obs_tm1, obs_t = np.empty((2, batch_size, signature.stack, *signature.frame_shape),
                               signature.frame_dtype)
-    scalars = np.stack([scalars for _, _, _, scalars in items])
+    scalars = np.stack(scalars)
     starts = signature.n_step - scalars[:, -1].astype(int)  # A shortened outcome starts later.
-    for i, (start, (_, _, frames, _)) in enumerate(zip(starts, items, strict=True)):
+    for i, (start, frames) in enumerate(zip(starts, windows, strict=True)):
       obs_tm1[i], obs_t[i] = frames[start:start + signature.stack], frames[-signature.stack:]
     batch = batch_size, *signature.observation_shape
     transition = types.Transition(
         obs_tm1.reshape(batch), scalars[:, :-3].astype(np.int32), scalars[:, -3].copy(),
         scalars[:, -2].copy(), obs_t.reshape(batch))
-    keys, probabilities, _, _ = zip(*items, strict=True)
     return types.Sample(np.array(keys, np.uint64), np.array(probabilities), transition)
 
   def update(self, keys: np.ndarray, td_errors: np.ndarray) -> None:
@@ -127,8 +139,8 @@ class ReverbReplay:
     self.num_refused += len(keys) - len(valid_keys)
     self._max_priority = float(priorities.max(initial=self._max_priority))
     if self._settings.prioritized:
-      updates = dict(zip(valid_keys.tolist(), priorities.tolist(), strict=True))
-      self._client.set_priorities(updates)
+      weights = self._weight(priorities)
+      self._client.set_weights(dict(zip(valid_keys.tolist(), weights.tolist(), strict=True)))
 
   def observations(self, count: int, seed: int) -> np.ndarray:
     """See `types.Replay`. Reverb 0.14 cannot be seeded."""
@@ -152,8 +164,8 @@ class ReverbReplay:
     np.save(folder / 'windows.npy', np.stack(windows))
     state = {
         'signature': self._signature._asdict(), 'settings': self._settings._asdict(),
-        'max_priority': self._max_priority, 'num_refused': self.num_refused, 'size': self._size,
-        'run_ids': self._spec.run_ids,
+        'max_priority': self._max_priority, 'mean_weight': self._mean_weight,
+        'num_refused': self.num_refused, 'size': self._size, 'run_ids': self._spec.run_ids,
         'episode_lengths': [tape.episode_length for tape in self._tapes]}
     (folder / 'state.json').write_text(json.dumps(state))
 
@@ -170,6 +182,7 @@ class ReverbReplay:
     self._open(self._spec._replace(run_ids=run_ids, checkpoint=checkpoint), windows,
                state['episode_lengths'])
     self._max_priority, self.num_refused = state['max_priority'], state['num_refused']
+    self._mean_weight = state.get('mean_weight', self._mean_weight)  # Older folders lack it.
     if self._size != state['size']:
       raise types.ReplayError(f'{folder}: {state["size"]} transitions were saved, '
                               f'but the server loaded {self._size}')
@@ -212,9 +225,21 @@ class ReverbReplay:
     """Creates the item of the newest window and outcome: the one place that creates any."""
     history = tape.writer.history  # Asked for once: it costs as much as appending a frame.
     item = {'frames': tape.frames(history, self._window), 'scalars': history['scalars'][-1]}
-    tape.writer.create_item(reverb_server.TABLE, self._max_priority, item)
+    tape.writer.create_item(reverb_server.TABLE, self._weight(self._max_priority), item)
     self._size = min(self._size + 1, self._settings.capacity)
     self._client.flush(tape.writer, _MAX_PENDING)
+
+  def _weight(self, priorities: np.ndarray | float) -> np.ndarray | float:
+    """What a table is told; see the class. Priorities must come from `types.to_priorities`."""
+    uniform = self._settings.uniform_probability
+    weights = priorities ** self._settings.priority_exponent
+    return (1 - uniform) * weights + uniform * self._mean_weight
+
+  def _set_mean_weight(self, mean_weight: float) -> None:
+    """Takes what a server said, kept within what our own weights can be: it goes into others."""
+    exponent = self._settings.priority_exponent
+    low, high = types.MIN_PRIORITY ** exponent, types.MAX_PRIORITY ** exponent
+    self._mean_weight = min(high, max(low, mean_weight))  # In this order NaN gives `low`.
 
   def _flush_all(self) -> None:
     for tape in self._tapes:

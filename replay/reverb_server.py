@@ -84,7 +84,7 @@ def tables(spec: Spec) -> list[reverb.Table]:
       'frames': tf.TensorSpec(window, tf.dtypes.as_dtype(signature.frame_dtype)),
       'scalars': tf.TensorSpec((signature.num_action_dims + 3,), tf.float32)}
   uniform, fifo = reverb.selectors.Uniform(), reverb.selectors.Fifo()
-  prioritized = reverb.selectors.Prioritized(settings.priority_exponent)
+  prioritized = reverb.selectors.Prioritized(1.0)  # `ReverbReplay` has raised to the power.
   limiter = reverb.rate_limiters.MinSize
   return [
       reverb.Table(TABLE, prioritized if settings.prioritized else uniform, fifo,

@@ -27,18 +27,16 @@ class SumTree:
       indices = indices // _WIDTH
       parents.reshape(-1)[indices] = children[indices].sum(axis=1)
 
-  def find(self, fractions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Finds the leaves that hold these fractions of the total.
+  def find(self, fractions: np.ndarray) -> np.ndarray:
+    """Finds the leaves that hold these fractions of the total, never one whose value is zero.
 
     Args:
       fractions: [B] float64 in [0, 1).
 
     Returns:
-      indices: [B] int64; never a leaf whose value is zero.
-      probabilities: [B] float64, each leaf's share of the total.
+      [B] int64 indices.
     """
-    total = self._levels[-1].cumsum()[-1]
-    rest = fractions * total  # What is left of the target within the node that was entered.
+    rest = fractions * self._total()  # What is left of the target within the node that was entered.
     indices, rows = np.zeros(len(fractions), np.int64), np.arange(len(fractions))
     for level in reversed(self._levels):
       sums = level[indices].cumsum(axis=1)  # [B, width]
@@ -47,7 +45,14 @@ class SumTree:
       child = (sums > rest[:, None]).argmax(axis=1)  # The first: its own value is above zero.
       rest -= np.where(child > 0, sums[rows, child - 1], 0.0)
       indices = indices * _WIDTH + child
-    return indices, self._nodes[indices] / total
+    return indices
+
+  def shares(self, indices: np.ndarray) -> np.ndarray:
+    """[B] float64, what part of the total each of these leaves [B] holds."""
+    return self._nodes[indices] / self._total()
+
+  def _total(self) -> float:
+    return self._levels[-1].cumsum()[-1]
 
 
 def num_nodes(capacity: int) -> int:

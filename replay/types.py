@@ -66,6 +66,7 @@ class Settings(NamedTuple):
   prioritized: bool = False  # False: uniform
   priority_exponent: float = 0.6  # a draw's chance is proportional to priority ** exponent
   seed: int = 0  # Reverb 0.14 cannot be seeded and ignores it
+  uniform_probability: float = 0.0  # that a prioritized draw is uniform; dqn_zoo's agents: 1e-3
 
 
 class Replay(Protocol):
@@ -115,7 +116,7 @@ def to_priorities(td_errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """The one way a TD error becomes a priority, in every back end.
 
   A single negative priority wedges a Reverb table for good and an infinite one corrupts its
-  sampling for ever, so nothing but this function's result may reach a table.
+  sampling for ever, so nothing but weights made of this function's result may reach a table.
 
   Returns:
     priorities: [B] float64 in [MIN_PRIORITY, MAX_PRIORITY], meaningless where not `valid`.
@@ -143,6 +144,12 @@ def to_updates(keys: np.ndarray, td_errors: np.ndarray) -> tuple[np.ndarray, np.
   return keys[valid], priorities[valid]
 
 
+def check_settings(settings: Settings) -> None:
+  """Raises ValueError, naming the field, where settings cannot be kept."""
+  if not 0 <= settings.uniform_probability <= 1:
+    raise ValueError(f'uniform_probability: got {settings.uniform_probability}, must be in [0, 1]')
+
+
 def check_step(signature: Signature, step: Step, episode_length: int) -> None:
   """Raises ValueError, naming the field, where a step does not fit.
 
@@ -168,8 +175,12 @@ def check_step(signature: Signature, step: Step, episode_length: int) -> None:
 
 
 def check_same(kind: str, saved: dict[str, Any], asked: Signature | Settings) -> None:
-  """Raises ValueError, naming the first field where what was saved is not what is asked for."""
+  """Raises ValueError, naming the first field where what was saved is not what is asked for.
+
+  A field that is newer than the folder had its default value, whatever was not said then.
+  """
   for field, value in asked._asdict().items():
-    was = tuple(saved[field]) if isinstance(value, tuple) else saved[field]
+    was = saved.get(field, asked._field_defaults.get(field))
+    was = tuple(was) if isinstance(value, tuple) else was
     if was != value:
       raise ValueError(f'{kind}.{field}: the saved replay has {was}, this one {value}')

@@ -1,12 +1,15 @@
 """What the replay tests compare with: streams of timesteps, and a slow twin that remembers all."""
 
 import collections
+import copy
+import pathlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import dm_env
 import numpy as np
 
+from agents import losses
 from replay import accumulator as accumulator_lib
 from replay import types
 
@@ -151,3 +154,108 @@ class World:
   def newest(self, count: int) -> list[int]:
     """Ids of the last `count` items completed."""
     return list(self.items)[-count:]
+
+
+class Weights:
+  """Prioritized replay written out: a dictionary of what each item's chance is proportional to.
+
+  Reverb's rule has the uniform share in the weight, as it was worth when the weight was set.
+  """
+
+  def __init__(self, settings: types.Settings, is_reverb: bool):
+    self._settings, self._is_reverb = settings, is_reverb
+    self._largest = self._mean = 1.0  # the largest priority so far; the last draw's mean weight
+    self.weights = {}  # by id, in the order they were added
+    self.num_refused = 0
+
+  def add(self, ids: list[int]) -> None:
+    """New items enter with the largest priority, and the oldest leave."""
+    for name in ids:
+      self.weights[name] = self._weight(self._largest)
+      if len(self.weights) > self._settings.capacity:
+        del self.weights[next(iter(self.weights))]
+
+  def update(self, ids: list[int], td_errors: np.ndarray) -> None:
+    """Of an item given twice the last error stays."""
+    for name, td_error in zip(ids, td_errors, strict=True):
+      if not np.isfinite(td_error):
+        self.num_refused += 1
+        continue
+      priority = min(abs(td_error) + 1e-6, 1e6)
+      self._largest = max(self._largest, priority)
+      if name in self.weights:
+        self.weights[name] = self._weight(priority)
+
+  def draw(self, ids: list[int]) -> np.ndarray:
+    """The chances [B] of items that are drawn now."""
+    share = 0.0 if self._is_reverb else self._settings.uniform_probability
+    total, size = sum(self.weights.values()), len(self.weights)
+    self._mean = total / size
+    return np.array([share / size + (1 - share) * self.weights[name] / total for name in ids])
+
+  def _weight(self, priority: float) -> float:
+    weight, share = priority ** self._settings.priority_exponent, self._settings.uniform_probability
+    return (1 - share) * weight + share * self._mean if self._is_reverb else weight
+
+
+def td_errors(rng: np.random.Generator, count: int) -> np.ndarray:
+  """Errors [count] of either sign, six orders of magnitude apart; some zero, huge or not finite."""
+  errors = rng.choice([1, -1], count) * 10.0 ** rng.uniform(-3, 3, count)
+  special = rng.choice([0.0, -5.0, 1e30, np.nan, np.inf, -np.inf], count)
+  return np.where(rng.random(count) < 0.3, special, errors)
+
+
+class Trial:
+  """A prioritized replay and its twins; what happens to it happens to them, and is compared."""
+
+  def __init__(self, replay: types.Replay, settings: types.Settings, signature: types.Signature,
+               folder: pathlib.Path, seed: int, is_reverb: bool):
+    self.replay, self._folder = replay, folder
+    self._rng = np.random.default_rng(seed)
+    self._world = World(replay, signature, synthetic(seed, signature))
+    self._twin, self._keys = Weights(settings, is_reverb), {}  # the keys of all that was drawn
+
+  def add(self, num_steps: int) -> list[int]:
+    """Adds items, which all reach the table: Reverb's writers keep a few back until they save."""
+    added = self._world.run(num_steps)
+    self._twin.add(added)
+    self.replay.save(self._new_folder())
+    return added
+
+  def draw(self, batch_size: int) -> list[int]:
+    """Draws, and compares transitions, keys, probabilities and the importance weights of those."""
+    size = self.replay.size()
+    assert size == len(self._twin.weights) and self.replay.num_refused == self._twin.num_refused
+    sample = self.replay.sample(batch_size)
+    ids = self._world.check(sample)
+    chances = self._twin.draw(ids)
+    np.testing.assert_allclose(sample.probabilities, chances, rtol=1e-6)
+    weights = (1 / size / chances) ** 0.4
+    np.testing.assert_allclose(losses.importance_weights(sample.probabilities, 0.4),
+                               weights / weights.max(), rtol=1e-5)
+    for name, key in zip(ids, sample.keys.tolist(), strict=True):
+      assert self._keys.setdefault(name, key) == key
+    return ids
+
+  def update(self, td_errors: np.ndarray) -> None:
+    """Updates as many items that were drawn once: some have left, and some are there twice."""
+    ids = self._rng.choice([-1, *self._keys], len(td_errors)).tolist()
+    keys = [self._keys.get(name, 2**63 + 1) for name in ids]  # No item has the last.
+    self.replay.update(np.array(keys, np.uint64), td_errors)
+    self._twin.update(ids, td_errors)
+
+  def save(self) -> None:
+    """Saves everything, for `restore`."""
+    folder = self._new_folder()
+    self.replay.save(folder)
+    self._saved = folder, self._world.state(), copy.deepcopy((self._twin, self._keys))
+
+  def restore(self) -> None:
+    """Goes back to when it was last saved."""
+    folder, state, twins = self._saved
+    self.replay.restore(folder)
+    self._world.rewind(state, self.replay)
+    self._twin, self._keys = copy.deepcopy(twins)
+
+  def _new_folder(self) -> pathlib.Path:
+    return self._folder / f'saved{len(list(self._folder.iterdir()))}'

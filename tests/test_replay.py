@@ -15,6 +15,9 @@ from tests import replay_twin
 STACKED = types.Signature((3, 2), 'uint8', 4, 1, 3, 1)
 FLAT = types.Signature((5,), 'float32', 1, 2, 3, 1)
 KINDS = ['local', pytest.param('reverb', marks=pytest.mark.reverb)]
+TWINNED = pytest.mark.parametrize(
+    'make, is_reverb', [('local', False), pytest.param('reverb', True, marks=pytest.mark.reverb)],
+    indirect=['make'])
 
 
 @pytest.fixture
@@ -33,7 +36,8 @@ def make(request):
 @pytest.fixture(scope='module')
 def shared(request):
   """One replay for the tests that can do with one that others have used."""
-  replay = factory.make(request.param, FLAT, types.Settings(20, True, 1.0), 'test')
+  replay = factory.make(request.param, FLAT, types.Settings(20, True, 1.0, uniform_probability=0.2),
+                        'test')
   world(replay, FLAT).run(100)
   yield replay
   replay.close()
@@ -117,65 +121,36 @@ def test_what_is_drawn_is_what_was_seen_on_atari(make, tmp_path):
   check_all(ours)
 
 
-class Chances:
-  """A twin of the priorities: what every item's chance must be."""
-
-  def __init__(self, exponent):
-    self._exponent = exponent
-    self.priorities, self.largest = {}, 1.0
-
-  def add(self, ids):
-    self.priorities.update(dict.fromkeys(ids, self.largest))
-
-  def update(self, ids, td_errors):
-    for name, td_error in zip(ids, td_errors, strict=True):
-      if np.isfinite(td_error):
-        priority = np.clip(abs(td_error) + 1e-6, 1e-6, 1e6)
-        self.largest = max(self.largest, priority)
-        if name in self.priorities:
-          self.priorities[name] = priority
-
-  def of(self, ids, live):
-    weights = {name: self.priorities[name] ** self._exponent for name in live}
-    return np.array([weights[name] for name in ids]) / sum(weights.values())
+@pytest.fixture
+def begin(make, is_reverb, tmp_path):
+  """Begins a trial of a prioritized replay."""
+  def begin_one(**settings):
+    settings = types.Settings(**{'capacity': 100, 'prioritized': True, **settings})
+    replay = make(STACKED, **settings._asdict())
+    return replay_twin.Trial(replay, settings, STACKED, tmp_path, 2, is_reverb)
+  return begin_one
 
 
-@pytest.mark.parametrize('make', KINDS, indirect=True)
-def test_chances_are_as_the_priorities_say(make, tmp_path):
+@TWINNED
+@pytest.mark.parametrize('uniform_probability', [0.0, 0.2])
+def test_chances_are_as_the_priorities_say(begin, uniform_probability):
   """Random adds, draws and updates; among the errors are zero, negative, huge and not finite."""
-  replay = make(STACKED, prioritized=True)
-  ours, chances = world(replay, STACKED), Chances(0.6)
-  rng = np.random.default_rng(2)
-  keys, num_refused = {}, 0
+  trial, rng = begin(uniform_probability=uniform_probability), np.random.default_rng(2)
   for _ in range(6):
-    chances.add(ours.run(50))
-    settle(replay, tmp_path)
-    live = set(ours.newest(replay.size()))
-    sample = replay.sample(300)
-    ids = ours.check(sample)
-    np.testing.assert_allclose(sample.probabilities, chances.of(ids, live), rtol=1e-6)
-    keys.update(zip(ids, sample.keys.tolist(), strict=True))
-    # Some of these items have left long ago.
-    updated = rng.choice(list(keys), 30, replace=False).tolist()
-    errors = rng.choice([1, -1], 30) * 10.0 ** rng.uniform(-3, 3, 30)
-    errors[:6] = 0.0, -5.0, 1e30, np.nan, np.inf, -np.inf
-    replay.update(np.array([keys[name] for name in updated], np.uint64), errors)
-    chances.update(updated, errors)
-    num_refused += 3
-    assert replay.num_refused == num_refused
-    sample = replay.sample(50)
-    np.testing.assert_allclose(
-        sample.probabilities, chances.of(ours.check(sample), live), rtol=1e-6)
-  assert any(name not in live for name in keys), 'no stale key was tried'
+    trial.add(50)
+    trial.draw(300)
+    trial.update(replay_twin.td_errors(rng, 30))
+    trial.draw(50)
+  assert trial.replay.num_refused > 10
 
 
 @pytest.mark.parametrize('shared', KINDS, indirect=True)
 def test_items_are_drawn_as_often_as_their_chances_say(shared):
   keys = np.unique(shared.sample(1000).keys)
-  priorities = np.arange(1.0, 21.0)
-  shared.update(keys, priorities)
-  _, counts = np.unique(shared.sample(8000).keys, return_counts=True)
-  assert stats.chisquare(counts, priorities / priorities.sum() * 8000).pvalue > 1e-6
+  shared.update(keys, np.arange(1.0, 21.0))
+  sample = shared.sample(8000)
+  _, first, counts = np.unique(sample.keys, return_index=True, return_counts=True)
+  assert stats.chisquare(counts, sample.probabilities[first] * 8000).pvalue > 1e-6
 
 
 @pytest.mark.parametrize('shared', KINDS, indirect=True)
@@ -192,38 +167,24 @@ def test_a_refused_error_is_said_and_changes_nothing(shared, caplog):
     assert chance.get(key, probability) == pytest.approx(probability)
 
 
-@pytest.mark.parametrize('make', KINDS, indirect=True)
-def test_a_restored_replay_continues(make, tmp_path):
+@TWINNED
+def test_a_restored_replay_continues(begin):
   """Saved in the middle of episodes, after the ring has wrapped around."""
-  replay = make(STACKED, prioritized=True, capacity=60)
-  ours, chances = world(replay, STACKED), Chances(0.6)
-  chances.add(ours.run(90))
-  settle(replay, tmp_path)
-  sample = replay.sample(20)
-  errors = np.append(np.linspace(0.1, 7.0, 19), np.nan)
-  replay.update(sample.keys, errors)
-  chances.update(ours.check(sample), errors)
-  replay.save(tmp_path / 'saved')
-  size, state, live = replay.size(), ours.state(), ours.newest(replay.size())
+  trial = begin(capacity=60, uniform_probability=0.2)
+  trial.add(90)
+  trial.draw(100)
+  trial.update(np.append(np.linspace(0.1, 7.0, 40), np.nan))
+  trial.draw(1)
+  trial.save()
 
-  ours.run(50)  # All of this must be forgotten.
-  replay.update(sample.keys, np.full(20, 100.0))
-  replay.restore(tmp_path / 'saved')
-  assert replay.size() == size and replay.num_refused == 1
-  drawn = replay.sample(300)
-  np.testing.assert_allclose(drawn.probabilities, chances.of(ours.check(drawn), live), rtol=1e-6)
-  key_of = dict(zip(sample.keys.tolist(), sample.transition.a_tm1[:, 0].tolist(), strict=True))
-  for key, name in zip(drawn.keys.tolist(), drawn.transition.a_tm1[:, 0].tolist(), strict=True):
-    assert key_of.get(key, name) == name
+  trial.add(50)  # All of this must be forgotten.
+  trial.update(np.full(40, 100.0))
+  trial.draw(100)
+  trial.restore()
+  assert trial.replay.size() == 60 and trial.replay.num_refused == 1
 
-  ours.rewind(state, replay)
-  added = ours.run(20)
-  chances.add(added)
-  live = (live + added)[-60:]  # They entered with the largest priority of before the save.
-  settle(replay, tmp_path)
-  drawn = replay.sample(900)
-  assert set(ours.check(drawn)) >= set(added)
-  np.testing.assert_allclose(drawn.probabilities, chances.of(ours.check(drawn), live), rtol=1e-6)
+  added = trial.add(20)  # They enter with the largest priority of before the save.
+  assert set(trial.draw(900)) >= set(added)
 
 
 @pytest.mark.parametrize('shared', KINDS, indirect=True)
@@ -236,10 +197,15 @@ def test_another_replays_folder_is_refused(shared, tmp_path):
   for part, field, was, message in [
       ('signature', 'frame_shape', [7], r'signature.frame_shape: .* has \(7,\), this one \(5,\)'),
       ('signature', 'stack', 4, 'signature.stack: the saved replay has 4, this one 1'),
-      ('settings', 'capacity', 9, 'settings.capacity: .* has 9, this one 20')]:
+      ('settings', 'capacity', 9, 'settings.capacity: .* has 9, this one 20'),
+      ('settings', 'uniform_probability', 0.5, 'uniform_probability: .* has 0.5, this one 0.2')]:
     path.write_text(json.dumps({**whole, part: {**whole[part], field: was}}))
     with pytest.raises(ValueError, match=message):
       shared.restore(tmp_path / 'saved')
+  del whole['settings']['uniform_probability']  # As before there was any: none was drawn so.
+  path.write_text(json.dumps(whole))
+  with pytest.raises(ValueError, match='uniform_probability: .* has 0.0, this one 0.2'):
+    shared.restore(tmp_path / 'saved')
   assert len(shared.sample(9).keys) == 9  # It goes on as if nothing had been asked.
 
 

@@ -28,6 +28,14 @@ def test_an_unknown_kind_is_refused(ask):
     ask('disk')
 
 
+@pytest.mark.parametrize('kind', factory.KINDS)
+@pytest.mark.parametrize('value', [-0.1, 1.1, float('nan')])
+def test_what_is_no_probability_is_refused(kind, value):
+  settings = SETTINGS._replace(uniform_probability=value)
+  with pytest.raises(ValueError, match=rf'uniform_probability: got {value}, must be in \[0, 1\]'):
+    factory.make(kind, SIGNATURE, settings, 'run')
+
+
 @pytest.mark.skipif(HAS_REVERB, reason='Reverb is there')
 def test_without_reverb_what_to_install_is_said():
   assert factory.default_kind() == 'local'

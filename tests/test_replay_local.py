@@ -118,6 +118,44 @@ def test_a_restored_replay_is_the_saved_one_to_the_bit(
   assert drawn[0][2] == drawn[1][2]
 
 
+@hypothesis.given(
+    operations=st.lists(st.sampled_from(['add', 'draw', 'update', 'save', 'restore']), max_size=30),
+    exponent=st.sampled_from([0.0, 0.6, 1.0]), uniform=st.sampled_from([0.0, 1e-3, 0.3, 1.0]),
+    seed=st.integers(0, 999))
+def test_whatever_happens_chances_are_the_naive_twins(
+    tmp_path_factory, operations, exponent, uniform, seed):
+  settings, rng = types.Settings(30, True, exponent, seed, uniform), np.random.default_rng(seed)
+  trial = replay_twin.Trial(local.LocalReplay(SIGNATURE, settings), settings, SIGNATURE,
+                            tmp_path_factory.mktemp('replay'), seed, is_reverb=False)
+  do = {'add': lambda: trial.add(rng.integers(20)), 'draw': lambda: trial.draw(20),
+        'update': lambda: trial.update(replay_twin.td_errors(rng, 12)),
+        'save': trial.save, 'restore': trial.restore}
+  trial.add(20)
+  trial.save()
+  for operation in operations:
+    do[operation]()
+  trial.draw(100)
+
+
+@pytest.mark.parametrize('uniform', [0.0, 0.2])
+def test_a_draw_takes_one_random_number(uniform):
+  """Below the uniform probability it selects among equals, above it among the weights."""
+  ours = world(types.Settings(50, True, seed=7, uniform_probability=uniform))
+  ours.run(40)
+  size = ours.replay.size()
+  keys, weights = np.arange(len(ours.items) - size, len(ours.items)), np.arange(1.0, size + 1)
+  ours.replay.update(keys.astype(np.uint64), weights ** (1 / 0.6) - 1e-6)
+  by_place = np.zeros(50)
+  by_place[keys % 50] = weights
+  numbers = np.random.Generator(np.random.PCG64(7)).random(200)
+  chances = (np.floor(numbers / (uniform or 1) * size) + keys[0]) % 50
+  by_weight = np.searchsorted(np.cumsum(by_place) / by_place.sum(),
+                              (numbers - uniform) / (1 - uniform), side='right')
+  places = np.where(numbers < uniform, chances, by_weight)
+  drawn = [ours.replay.sample(100).keys % 50 for _ in range(2)]
+  np.testing.assert_array_equal(np.concatenate(drawn), places)
+
+
 def test_looking_at_observations_changes_no_sample():
   first, second = world(types.Settings(40, True)), world(types.Settings(40, True))
   for ours in (first, second):
