@@ -17,6 +17,7 @@ from envs import batched, names, protocols
 STACK = 4
 FRAMES_PER_STEP = 4
 FRAME_SHAPE = (84, 84)
+_ENLARGED = 4  # times, for people
 
 # These are for two players at least: asked to load one for one player, ale-py ends the process.
 _MULTIPLAYER = frozenset({'combat', 'joust', 'maze_craze', 'warlords'})
@@ -50,6 +51,7 @@ class Games:
   """`batched.Simulators` of one game."""
   stack = STACK
   frames_per_step = FRAMES_PER_STEP
+  steps_per_second = 60 / FRAMES_PER_STEP
   # To seed a game means to load it anew, 0.1 s or 250 steps: too much for every episode. Once in
   # so many steps it is under 2 % of the time, and a restored game is played again in seconds.
   segment_steps = 20_000
@@ -71,6 +73,7 @@ class Games:
         stack_num=STACK, frameskip=FRAMES_PER_STEP, autoreset_mode='NextStep',
         episodic_life=False, life_loss_info=False, reward_clipping=False, use_fire_reset=False)
     self._lives = np.zeros(num_envs, np.int32)
+    self._observation = None  # [N, 4, 84, 84], the newest
     self.observation_spec = specs.BoundedArray(
         (STACK, *FRAME_SHAPE), np.uint8, 0, 255, 'frames')
     self.action_spec = specs.DiscreteArray(
@@ -78,7 +81,7 @@ class Games:
 
   def start(self, mask: np.ndarray, seeds: np.ndarray) -> np.ndarray:
     observation, info = self._games.reset(seed=seeds, options={'reset_mask': mask})
-    self._lives = info['lives']
+    self._lives, self._observation = info['lives'], observation
     return observation[mask]
 
   def advance(self, actions: np.ndarray) -> batched.Outcome:
@@ -87,8 +90,12 @@ class Games:
     if self._zero_discount_on_life_loss:
       # As in dqn_zoo, a life lost on the very step of the time limit is not seen.
       discount[(info['lives'] < self._lives) & ~truncated] = 0.0
-    self._lives = info['lives']
+    self._lives, self._observation = info['lives'], observation
     return batched.Outcome(observation, reward, discount, terminated | truncated)
+
+  def render(self, index: int) -> np.ndarray:
+    """The newest frame as the agent sees it: this interface of ale-py shows no other."""
+    return batched.enlarge(self._observation[index, -1], _ENLARGED)
 
   def close(self) -> None:
     self._games = None  # ale-py ends its threads when the object goes.

@@ -30,6 +30,7 @@ class Simulators(Protocol):
   num_envs: int
   stack: int  # frames in an observation, along its first axis; that axis is missing where it is 1
   frames_per_step: int
+  steps_per_second: float  # where a person watches
   segment_steps: int  # an episode that begins after more steps begins a segment; 0: each does
   observation_spec: specs.Array  # of one simulator
   action_spec: specs.BoundedArray  # of one simulator
@@ -48,6 +49,9 @@ class Simulators(Protocol):
   def advance(self, actions: np.ndarray) -> Outcome:
     """Acts in all N. A simulator whose episode has ended ignores its action and begins another."""
 
+  def render(self, index: int) -> np.ndarray:
+    """One simulator now, for people: uint8 [H, W, 3], H and W even."""
+
   def close(self) -> None:
     """Frees threads and memory."""
 
@@ -65,6 +69,7 @@ class Environment(dm_env.Environment):
     self.num_envs = simulators.num_envs
     self.stack = simulators.stack
     self.frames_per_step = simulators.frames_per_step
+    self.steps_per_second = simulators.steps_per_second
     self._simulators = simulators
     self._seed = seed
     self._segment = np.full(self.num_envs, -1)
@@ -152,6 +157,12 @@ class Environment(dm_env.Environment):
                        'protocol, simulator version and kind of processor')
     return timestep
 
+  def render(self, index: int = 0) -> np.ndarray:
+    """What a person sees of one sub-environment now: uint8 [H, W, 3]; no step overwrites it."""
+    if self._timestep is None:
+      raise RuntimeError('render() before reset(): there is nothing to see yet')
+    return self._simulators.render(index)
+
   def close(self) -> None:
     self._simulators.close()
 
@@ -209,6 +220,18 @@ class Environment(dm_env.Environment):
       wrong = np.flatnonzero(~np.isfinite(value).reshape(self.num_envs, -1).all(axis=1))
       raise FloatingPointError(f'{self._simulators.name}: the {what} of sub-environments '
                                f'{wrong.tolist()} is not finite; every {what} must be')
+
+
+def push(stacks: np.ndarray, frames: np.ndarray, is_first: np.ndarray) -> np.ndarray:
+  """Stacks [N, S, *frame] with new last `frames` [N, *frame], all others zeros where `is_first`."""
+  stacks = np.concatenate([stacks[:, 1:], frames[:, None]], axis=1)
+  stacks[is_first, :-1] = 0
+  return stacks
+
+
+def enlarge(grey: np.ndarray, factor: int) -> np.ndarray:
+  """uint8 [H, W] -> [factor * H, factor * W, 3], every pixel a square."""
+  return np.repeat(grey.repeat(factor, 0).repeat(factor, 1)[..., None], 3, axis=2)
 
 
 def _checksum(timestep: dm_env.TimeStep) -> np.ndarray:

@@ -10,6 +10,7 @@ from dm_env import specs
 from envs import batched
 
 _LEFT, _STAY, _RIGHT = range(3)
+_ENLARGED = 16  # times, for people
 
 
 def make(
@@ -23,6 +24,7 @@ class Boards:
   """`batched.Simulators` of Catch."""
   name = 'Catch'
   frames_per_step = 1
+  steps_per_second = 5
   segment_steps = 0
 
   def __init__(self, num_envs: int, rows: int, columns: int, pixels: bool):
@@ -45,7 +47,9 @@ class Boards:
     for i, seed in zip(np.flatnonzero(mask), seeds, strict=True):
       self._generators[i] = np.random.default_rng(seed)
     self._drop(mask)
-    self._stacks = np.where(_over(mask, self._stacks), self._first_stacks(), self._stacks)
+    self._stacks = self._stacks.copy()
+    self._stacks[mask] = batched.push(
+        self._stacks[mask], self._frames()[mask], np.full(len(seeds), True))
     return self._observation()[mask]
 
   def advance(self, actions: np.ndarray) -> batched.Outcome:
@@ -53,14 +57,16 @@ class Boards:
     self._ball_row = self._ball_row + 1
     self._paddle = np.clip(self._paddle + actions - _STAY, 0, self._columns - 1)
     self._drop(has_ended)
-    stacks = np.concatenate([self._stacks[:, 1:], self._frames()[:, None]], axis=1)
-    self._stacks = np.where(_over(has_ended, stacks), self._first_stacks(), stacks)
+    self._stacks = batched.push(self._stacks, self._frames(), has_ended)
     lands = self._ball_row == self._rows - 1
     return batched.Outcome(
         observation=self._observation(),
         reward=np.where(self._ball_column == self._paddle, 1.0, -1.0) * lands,
         discount=np.where(lands, 0.0, 1.0),
         is_last=lands)
+
+  def render(self, index: int) -> np.ndarray:
+    return batched.enlarge((255 * self._boards()[index]).astype(np.uint8), _ENLARGED)
 
   def close(self) -> None:
     pass
@@ -73,26 +79,21 @@ class Boards:
         self._generators[i].integers(self._columns) if mask[i] else self._ball_column[i]
         for i in range(self.num_envs)])
 
-  def _frames(self) -> np.ndarray:
-    """What the boards look like now, [N, *frame]."""
+  def _boards(self) -> np.ndarray:
+    """[N, rows, columns] float32, 1 where the ball or the paddle is."""
     boards = np.zeros((self.num_envs, self._rows, self._columns), np.float32)
     every = np.arange(self.num_envs)
     boards[every, self._ball_row, self._ball_column] = 1.0
     boards[every, -1, self._paddle] = 1.0
+    return boards
+
+  def _frames(self) -> np.ndarray:
+    """What the agent is shown now, [N, *frame]."""
+    boards = self._boards()
     if not self._pixels:
       return boards
     row, column = (np.arange(84) * size // 84 for size in (self._rows, self._columns))
     return (255 * boards[:, row[:, None], column]).astype(np.uint8)
 
-  def _first_stacks(self) -> np.ndarray:
-    stacks = np.zeros_like(self._stacks)
-    stacks[:, -1] = self._frames()
-    return stacks
-
   def _observation(self) -> np.ndarray:
     return self._stacks[:, 0] if self.stack == 1 else self._stacks
-
-
-def _over(mask: np.ndarray, array: np.ndarray) -> np.ndarray:
-  """A mask [N] that broadcasts over an array [N, ...]."""
-  return mask.reshape(-1, *[1] * (array.ndim - 1))

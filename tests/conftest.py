@@ -7,6 +7,8 @@ import sys
 import hypothesis
 import pytest
 
+from envs import control
+
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')  # Read when a test first imports JAX.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
@@ -28,9 +30,16 @@ collect_ignore = [] if importlib.util.find_spec('dm_control') else [
 
 
 def pytest_collection_modifyitems(items):
-  if importlib.util.find_spec('reverb'):
-    return
-  skip = pytest.mark.skip(reason='needs Reverb, which has wheels for CPython 3.11 on Linux x86-64')
+  if not importlib.util.find_spec('reverb'):
+    skip(items, 'reverb', 'needs Reverb, which has wheels for CPython 3.11 on Linux x86-64')
+  if any(item.get_closest_marker('rendering') for item in items):
+    try:
+      control.enable_rendering()
+    except RuntimeError as error:
+      skip(items, 'rendering', str(error))
+
+
+def skip(items, marker, reason):
   for item in items:
-    if item.get_closest_marker('reverb'):
-      item.add_marker(skip)
+    if item.get_closest_marker(marker):
+      item.add_marker(pytest.mark.skip(reason=reason))

@@ -29,10 +29,11 @@ def make_atari(num_envs, seed, segment_steps, game='breakout', protocol='dqn_zoo
   return batched.Environment(games, seed)
 
 
-def make_control(num_envs, seed, time_limit=None):
-  tasks = control.Tasks('ball_in_cup_catch', num_envs)
+def make_control(num_envs, seed, time_limit=None, task='ball_in_cup_catch', pixels=False):
+  tasks = control.Tasks(task, num_envs, pixels)
   for environment in tasks._environments if time_limit else ():
     environment._step_limit = time_limit  # The suite has no public way to shorten an episode.
+    environment.physics.model.vis.quality.shadowsize = 0  # Most of a picture's time.
   return batched.Environment(tasks, seed)
 
 
@@ -56,7 +57,14 @@ CASES = {
         functools.partial(make_atari, game='pong', protocol='dopamine', **short), 1, 60),
     'control-1': Case(make_control, 1, 1010),
     'control-3': Case(functools.partial(make_control, time_limit=20), 3, 100),
+    'control-2-pixels': Case(functools.partial(
+        make_control, time_limit=4, task='point_mass_easy', pixels=True), 2, 12),
 }
+MARKS = {'control-2-pixels': pytest.mark.rendering}
+
+
+def cases(*names: str) -> list:
+  return [pytest.param(name, marks=MARKS.get(name, ())) for name in names]
 
 
 class Run(NamedTuple):
@@ -93,7 +101,7 @@ def through_a_file(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
   return dict(np.load(file, allow_pickle=False))
 
 
-@pytest.fixture(params=CASES, scope='module')
+@pytest.fixture(params=cases(*CASES), scope='module')
 def run(request) -> Run:
   case = CASES[request.param]
   env = case.make(case.num_envs, 1)
@@ -127,9 +135,9 @@ def test_timesteps_keep_the_specs_and_the_order_of_dm_env(run):
   assert (discounts[kinds == FIRST] == 1).all()
 
 
-@pytest.mark.parametrize(
-    'run', ['catch-3-pixels', 'breakout-3-dqn_zoo', 'pong-3-machado2018', 'pong-1-dopamine'],
-    indirect=True)
+@pytest.mark.parametrize('run', cases(
+    'catch-3-pixels', 'breakout-3-dqn_zoo', 'pong-3-machado2018', 'pong-1-dopamine',
+    'control-2-pixels'), indirect=True)
 def test_a_stack_is_made_of_the_newest_frames(run):
   for older, newer in itertools.pairwise(run.timesteps):
     starts = newer.step_type == FIRST
@@ -151,7 +159,7 @@ def test_one_seed_gives_the_same_bits_and_another_gives_others(run):
 
 def test_sub_environments_differ_and_do_not_depend_on_their_number(run):
   three, one = run.case.make(3, 1), run.case.make(1, 1)
-  actions = np.repeat(random_actions(one, 60), 3, axis=1)
+  actions = np.repeat(random_actions(one, min(60, run.case.steps)), 3, axis=1)
   together = [three.reset(), *play(three, actions)]
   alone = [one.reset(), *play(one, actions[:, :1])]
   assert any((t.observation[0] != t.observation[1]).any() for t in together)
@@ -176,6 +184,21 @@ def test_a_restored_environment_goes_on_to_the_bit(run):
   for t in {0, 1, end, end + 1, second, run.case.steps // 2, run.case.steps}:
     assert_equal([env.restore(through_a_file(run.states[t]))], [run.timesteps[t]])
     assert_equal(play(env, run.actions[t:t + 20]), run.timesteps[t + 1:t + 21])
+
+
+@pytest.mark.parametrize(
+    'run', cases('catch-3', 'catch-3-pixels', 'breakout-3-dqn_zoo', 'control-2-pixels'),
+    indirect=True)
+def test_a_picture_is_for_people_and_changes_nothing(run):
+  env, pictures = run.case.make(run.case.num_envs, 1), []
+  for actions, timestep in zip([None, *run.actions[:10]], run.timesteps, strict=False):
+    assert_equal([env.reset() if actions is None else env.step(actions)], [timestep])
+    pictures.append([env.render(index) for index in range(env.num_envs)])
+    np.testing.assert_array_equal(env.render(), pictures[-1][0])
+  for picture in itertools.chain(*pictures):
+    height, width, channels = picture.shape
+    assert picture.dtype == np.uint8 and channels == 3 and height % 2 == width % 2 == 0
+  assert any((picture != pictures[0][0]).any() for (picture, *_) in pictures)
 
 
 def test_a_state_is_small_and_numeric(run):
@@ -307,6 +330,11 @@ def test_no_environments(make):
 def test_state_before_reset():
   with pytest.raises(RuntimeError, match=r'^state\(\) before reset\(\)'):
     make_catch(1, 1).state()
+
+
+def test_a_picture_before_reset():
+  with pytest.raises(RuntimeError, match=r'^render\(\) before reset\(\)'):
+    make_catch(1, 1).render()
 
 
 def test_restore_of_another_number_of_environments():

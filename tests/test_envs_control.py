@@ -1,4 +1,4 @@
-"""What is particular to DM Control: the suite's own numbers, names, and no display."""
+"""What is particular to DM Control: the suite's own numbers and pictures, names, no display."""
 
 import os
 import subprocess
@@ -6,7 +6,6 @@ import sys
 
 import numpy as np
 import pytest
-from dm_control import suite
 from dm_env import StepType
 
 from envs import control
@@ -16,7 +15,7 @@ def test_it_is_the_suite():
   # The suite's own environment, seeded as ours was, is the twin.
   ours = control.Tasks('cartpole_swingup', num_envs=2)
   first = ours.start(np.array([False, True]), np.array([12345]))
-  twin = suite.load('cartpole', 'swingup', task_kwargs={'random': 12345})
+  twin = control._suite().load('cartpole', 'swingup', task_kwargs={'random': 12345})
   timestep = twin.reset()
   generator = np.random.default_rng(1)
   for step in range(1000):
@@ -31,6 +30,31 @@ def test_it_is_the_suite():
     assert outcome.discount[1] == timestep.discount
     assert outcome.is_last[1] == timestep.last() == (step == 999)
   assert outcome.discount[1] == 1, 'a time limit keeps its discount'
+
+
+@pytest.mark.rendering
+@pytest.mark.parametrize('name, camera', [('pendulum_swingup', 0), ('quadruped_run', 2)])
+def test_pixels_are_the_suites_pictures(name, camera):
+  ours = control.Tasks(name, num_envs=2, pixels=True)
+  twin = control._suite().load(*name.split('_'), task_kwargs={'random': 12345})
+  twin.reset()
+
+  def frame():
+    return twin.physics.render(84, 84, camera_id=camera)
+
+  observation = ours.start(np.array([False, True]), np.array([12345]))[0]
+  assert observation.shape == (3, 84, 84, 3) and observation.dtype == np.uint8
+  assert not observation[:2].any()
+  np.testing.assert_array_equal(observation[2], frame())
+  frames = [frame()]
+  for _ in range(4):
+    actions = np.ones((2, *ours.action_spec.shape), np.float32)
+    twin.step(actions[1])
+    frames.append(frame())
+    observation = ours.advance(actions).observation[1]
+  np.testing.assert_array_equal(observation, frames[-3:])
+  assert (frames[-1] != frames[-2]).any()
+  np.testing.assert_array_equal(ours.render(1), twin.physics.render(240, 320, camera_id=camera))
 
 
 def test_scalars_are_observed_too():
@@ -73,7 +97,7 @@ def test_unknown_task(name, message):
 
 
 def test_every_task_listed_is_bounded_starts_from_its_seed_and_is_finite():
-  assert len(control.task_names()) == len(suite.ALL_TASKS) - 3
+  assert len(control.task_names()) == len(control._suite().ALL_TASKS) - 3
   for name in control.task_names():
     env = control.make(name, num_envs=1, seed=1)
     spec = env.action_spec()
@@ -84,6 +108,36 @@ def test_every_task_listed_is_bounded_starts_from_its_seed_and_is_finite():
     state = env.state()
     env.reset()
     env.restore(state)  # It compares what it finds with what was there.
+
+
+@pytest.fixture
+def nothing_chosen(monkeypatch):
+  monkeypatch.setenv('MUJOCO_GL', 'any')  # So that what is chosen here is forgotten again.
+  monkeypatch.delenv('MUJOCO_GL')
+
+
+@pytest.mark.usefixtures('nothing_chosen')
+def test_the_first_opengl_that_works_is_chosen(monkeypatch):
+  monkeypatch.setattr(control, '_RENDER', "import os; assert os.environ['MUJOCO_GL'] == 'osmesa'")
+  control.enable_rendering()
+  assert os.environ['MUJOCO_GL'] == 'osmesa'
+
+
+@pytest.mark.usefixtures('nothing_chosen')
+def test_no_opengl_says_what_to_install(monkeypatch):
+  monkeypatch.setattr(control, '_RENDER', 'import a_driver_that_is_not_there')
+  with pytest.raises(RuntimeError) as error:
+    control.enable_rendering()
+  assert str(error.value).startswith(
+      'needs OpenGL, and none works here with MUJOCO_GL=egl or osmesa; install libegl1 and')
+  assert 'MUJOCO_GL' not in os.environ
+
+
+def test_an_opengl_that_was_chosen_is_the_only_one_tried(monkeypatch):
+  monkeypatch.setenv('MUJOCO_GL', 'disabled')
+  with pytest.raises(RuntimeError, match='none works here with MUJOCO_GL=disabled; install'):
+    control.enable_rendering()
+  assert os.environ['MUJOCO_GL'] == 'disabled'
 
 
 _EPISODE = '''
