@@ -14,8 +14,8 @@ import sys
 import time
 
 SETS = {
-  'reverb': ('.[reverb,test]', '--constraint=constraints-reverb.txt'),
-  'open': ('.[test]',),
+  'reverb': ('.[reverb,video,test]', '--constraint=constraints-reverb.txt'),
+  'open': ('.[video,test]',),
   'bench': ('.[bench]',),
 }
 

@@ -1,6 +1,8 @@
 """Trains an agent on an Atari game: python run_atari.py --game=Pong --interventions=ln,wd."""
 
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from absl import flags
 
@@ -9,12 +11,17 @@ from agents.config import Config
 from envs import atari, protocols, scores
 
 
-def settings(values: flags.FlagValues) -> dict:
+def settings(values: flags.FlagValues, preset: Mapping[str, Any]) -> dict[str, Any]:
   """The game and what its protocol decides."""
-  protocol = protocols.get(values.protocol)
+  name = values.protocol or preset.get('protocol', 'dqn_zoo')
+  protocol = protocols.get(name)
   decided = {} if protocol.eval_epsilon is None else {'eval_epsilon': protocol.eval_epsilon}
-  return {
-      'task': atari.canonical_name(values.game), 'protocol': values.protocol, **decided}
+  # Nothing asks for probes and checkpoints at other times.
+  every = dict.fromkeys(
+      ('eval_every', 'probe_every', 'checkpoint_every'), protocol.eval_every_frames)
+  return dict(
+      task=atari.canonical_name(values.game), protocol=name, run_length=protocol.num_frames,
+      eval_length=protocol.eval_frames, eval_episodes=protocol.eval_episodes, **every, **decided)
 
 
 def task(config: Config) -> parts.Task:
@@ -26,11 +33,14 @@ def task(config: Config) -> parts.Task:
 
 ATARI = command_line.Domain(
     name='atari', task_flag='game', default_task='pong', settings=settings, task=task,
-    flags={'protocol': ('dqn_zoo', 'how the game is played and scored; see --list=protocols')},
+    flags={'protocol': (
+        '', 'how the game is played and scored, and for how long; see --list=protocols; default: '
+        "the agent's own, else dqn_zoo")},
     lists={
         'games': atari.game_names,
         'protocols': lambda: (
-            f'{name}: {row.summary}' for name, row in protocols.PROTOCOLS.items())})
+            f'{name}: {row.summary}' for name, row in protocols.PROTOCOLS.items())},
+    lengths_from="the protocol's")
 
 
 if __name__ == '__main__':

@@ -73,7 +73,8 @@ def _make_replay(
   """Says how much memory the replay will take, refuses what cannot fit, then makes it."""
   config = command.config
   settings = replay_types.Settings(
-      config.replay_capacity, config.prioritized, config.priority_exponent, config.seed)
+      config.replay_capacity, config.prioritized, config.priority_exponent, config.seed,
+      uniform_probability=config.uniform_probability)
   memory.check(config, signature, settings)
   # A Reverb server saves beside the run, so that its files only have to be moved.
   scratch = command.folder.parent
@@ -88,7 +89,7 @@ def _run(
   folder, trainer = command.folder, None
   log.info('run folder: %s', folder)
   try:
-    trainer = trainer_lib.Trainer(run_parts, folder, stop, command.track)
+    trainer = trainer_lib.Trainer(run_parts, folder, stop, command.track, command.video)
     status = DONE if trainer.run() else INTERRUPTED
   except Exception as error:
     status = FAILED

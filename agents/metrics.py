@@ -34,6 +34,11 @@ class EpisodeTracker:
         self.last_return = self._running[i]
         self._finished.append(self.last_return)
 
+  @property
+  def num_finished(self) -> int:
+    """Episodes since the last `take`."""
+    return len(self._finished)
+
   def take(self) -> tuple[float, int]:
     """Mean return and number of finished episodes; starts counting anew.
 

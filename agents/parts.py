@@ -1,8 +1,11 @@
 """The parts of a run, built once from a config, and what is drawn from them."""
 
+import contextlib
+import itertools
+import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import dm_env
@@ -18,7 +21,9 @@ from replay import accumulator as accumulator_lib
 from replay import types as replay_types
 
 # What the random numbers of a seed are for.
-INIT, ACT, EVALUATE, PROBE, OBSERVE = range(5)
+INIT, ACT, EVALUATE, PROBE, OBSERVE, FILM = range(6)
+
+FILM_SECONDS = 300  # of a film at most; an Atari episode may last half an hour
 
 
 class Task(NamedTuple):
@@ -89,10 +94,11 @@ def _fresh_env(parts: Parts, purpose: int, frame: int) -> dm_env.Environment:
 def evaluate(
     parts: Parts, params: network_types.Params, frame: int, stop: threading.Event,
     on_step: Callable[[float], None]) -> Evaluation | None:
-  """Plays `eval_length` with a copy of the parameters in an environment of its own.
+  """Plays with a copy of the parameters in an environment of its own.
 
-  An episode that the length cuts off does not count, unless it is the only one. None where it
-  was asked to stop. `on_step` is told the part that is done.
+  Ends with `eval_length` or with the last of `eval_episodes`; an episode that the length cuts off
+  does not count, unless it is the only one. None where it was asked to stop. `on_step` is told the
+  part that is done.
   """
   config = parts.config
   params = jax.tree.map(jnp.copy, params)
@@ -102,16 +108,40 @@ def evaluate(
       parts.player, env, params, key(config, EVALUATE, frame), config.eval_epsilon)
   for timestep in steps:
     episodes.add(timestep)
-    on_step(episodes.num_steps * config.units_per_step / config.eval_length)
-    if stop.is_set():
-      break
-    if episodes.num_steps * config.units_per_step >= config.eval_length:
+    done = _part_done(config, episodes)
+    on_step(done)
+    if stop.is_set() or done >= 1:
       break
   env.close()
   if stop.is_set():
     return None
   num_steps = episodes.num_steps
   return Evaluation(*episodes.take(), num_steps, time.monotonic() - started)
+
+
+def _part_done(config: Config, episodes: metrics.EpisodeTracker) -> float:
+  """How near an evaluation is to the nearer of its bounds, of which 0 is none."""
+  played = (
+      (episodes.num_steps * config.units_per_step, config.eval_length),
+      (episodes.num_finished, config.eval_episodes))
+  return max(count / bound for count, bound in played if bound)
+
+
+def film(
+    parts: Parts, params: network_types.Params, frame: int,
+    stop: threading.Event) -> Iterator[np.ndarray]:
+  """Plays one episode as `evaluate` does, at most `FILM_SECONDS` of it: uint8 [H, W, 3] each step.
+
+  Asked to stop, it ends early.
+  """
+  config = parts.config
+  params = jax.tree.map(jnp.copy, params)
+  with contextlib.closing(_fresh_env(parts, FILM, frame)) as env:
+    steps = loop.rollout(parts.player, env, params, key(config, FILM, frame), config.eval_epsilon)
+    for timestep in itertools.islice(steps, math.ceil(FILM_SECONDS * env.steps_per_second)):
+      yield env.render()
+      if timestep.step_type[0] == dm_env.StepType.LAST or stop.is_set():
+        break
 
 
 def observations(

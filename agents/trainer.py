@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import optax
 
-from agents import checkpoint, loop, metrics, sinks, snapshot
+from agents import checkpoint, loop, metrics, sinks, snapshot, video
 from agents import parts as parts_lib
 from agents.display import Display, log
 from probes import random_target, record
@@ -30,9 +30,9 @@ class Trainer:
 
   def __init__(
       self, parts: parts_lib.Parts, folder: pathlib.Path, stop: threading.Event,
-      track: Iterable[str] = ()):
+      track: Iterable[str] = (), film: bool = False):
     """Takes the newest checkpoint of `folder` where there is one; `stop` ends the run early."""
-    self._parts, self._folder, self._stop = parts, folder, stop
+    self._parts, self._folder, self._stop, self._films = parts, folder, stop, film
     self._config = parts.config
     self._episodes = metrics.EpisodeTracker(self._config.num_envs)
     self._means = metrics.Means()
@@ -101,6 +101,7 @@ class Trainer:
         since = time.monotonic()
     if self.frame > self._checkpointed:  # stopped, or without periodic checkpoints
       self._save()
+      self._film()
     return not self._stop.is_set()
 
   def close(self) -> None:
@@ -131,6 +132,7 @@ class Trainer:
       self._probe()
     if not self._stop.is_set() and self._due(config.checkpoint_every, self._checkpointed):
       self._save()
+    self._film()
 
   def _where(self) -> str:
     return f'{self.frame:,} {self._config.unit}'
@@ -170,7 +172,7 @@ class Trainer:
         train_state_value=means['state_value'], normalized_return=normalized,
         capped_normalized_return=capped, human_gap=1.0 - capped,
         updates=int(self._state.learner.num_updates),
-        **{name: means[name] for name in _LEARNER_METRICS})
+        **{name: means[name] for name in _LEARNER_METRICS}, protocol=config.protocol)
 
   def _probe(self) -> None:
     config, params = self._config, self._state.learner.params
@@ -194,6 +196,19 @@ class Trainer:
     log.info('%s: plasticity lost %.3f [%.3f, %.3f] (probe took %.0f s)', self._where(),
              row['plasticity_lost'], row['plasticity_lost_low'],
              row['plasticity_lost_high'], row['probe_seconds'])
+
+  def _film(self) -> None:
+    """The video that belongs to a checkpoint just made, unless it is there."""
+    path = self._folder / 'videos' / f'{self.frame}.mp4'
+    if not self._films or self._stop.is_set() or self.frame != self._checkpointed or path.exists():
+      return
+    self._show('(video)')
+    frames = parts_lib.film(self._parts, self._state.learner.params, self.frame, self._stop)
+    video.write(path, frames, self._parts.env.steps_per_second)
+    if self._stop.is_set():  # cut short: filmed anew when the run goes on
+      path.unlink()
+    else:
+      log.info('%s: %s', self._where(), path)
 
   def _write(self, file: metrics.CsvFile, name: str, row: dict[str, Any]) -> None:
     file.append(row)

@@ -26,10 +26,12 @@ def column(timesteps, field, i=0):
 
 
 def test_the_table_of_protocols():
+  long = (200_000_000, 1_000_000, 500_000, 0)
   assert {name: row[:-1] for name, row in protocols.PROTOCOLS.items()} == {
-      'dqn_zoo': (0.0, True, False, 30, 108_000, None),
-      'machado2018': (0.25, False, True, 0, 18_000, None),
-      'dopamine': (0.25, False, False, 0, 108_000, 0.001)}
+      'dqn_zoo': (0.0, True, False, 30, 108_000, None, *long),
+      'machado2018': (0.25, False, True, 0, 18_000, None, *long),
+      'dopamine': (0.25, False, False, 0, 108_000, 0.001, *long),
+      'atari100k': (0.0, True, False, 30, 108_000, 0.001, 400_000, 40_000, 0, 100)}
   assert protocols.get('dopamine') is protocols.PROTOCOLS['dopamine']
 
 
@@ -38,13 +40,13 @@ def test_unknown_protocol():
     protocols.get('dqnzoo')
   assert str(error.value) == 'protocol=dqnzoo: unknown; did you mean dqn_zoo?'
   with pytest.raises(ValueError) as error:
-    protocols.get('atari')
+    protocols.get('mnih')
   assert str(error.value) == (
-      'protocol=atari: unknown; known names: dopamine, dqn_zoo, machado2018')
+      'protocol=mnih: unknown; known names: atari100k, dopamine, dqn_zoo, machado2018')
 
 
 @pytest.mark.parametrize('protocol, num_actions', [
-    ('dqn_zoo', 6), ('machado2018', 18), ('dopamine', 6)])
+    ('dqn_zoo', 6), ('machado2018', 18), ('dopamine', 6), ('atari100k', 6)])
 def test_make(protocol, num_actions):
   env = atari.make('Pong', protocol, num_envs=2, seed=1)
   assert env.action_spec().num_values == num_actions
@@ -150,6 +152,17 @@ def test_games_left_out_would_end_the_process(game):
       [sys.executable, '-c', load], capture_output=True, text=True, timeout=60, check=False)
   assert (result.returncode, result.stdout) == (1, '')
   assert 'Traceback' not in result.stderr
+
+
+def test_a_picture_is_the_newest_frame_four_times_as_large():
+  env = make('breakout', 'dqn_zoo', num_envs=2)
+  timestep = play(env, 30)[-1]
+  for i in range(2):
+    picture = env.render(i)
+    assert picture.shape == (336, 336, 3) and picture.dtype == np.uint8
+    np.testing.assert_array_equal(picture[::4, ::4, 0], timestep.observation[i, -1])
+    np.testing.assert_array_equal(picture[3::4, 3::4, 2], timestep.observation[i, -1])
+  assert env.steps_per_second == 15
 
 
 def test_close_ends_the_threads_and_may_be_called_twice():

@@ -21,6 +21,7 @@ ARROWS = {  # folder -> the folders of ours that it may import, beside itself
 ONLY_IN = {  # library -> the modules that may import it
   'ale_py': {'envs/atari.py'},
   'dm_control': {'envs/control.py'},
+  'imageio_ffmpeg': {'agents/video.py'},
   'reverb': {'replay/reverb_client.py', 'replay/reverb_server.py'},
   'tensorflow': {'replay/reverb_client.py', 'replay/reverb_server.py'},
 }
@@ -76,7 +77,8 @@ def normalize(distribution: str) -> str:
 def test_what_is_imported_is_declared_and_the_reverse():
   setup = configparser.ConfigParser()
   setup.read(ROOT / 'setup.cfg', encoding='utf-8')
-  declared = setup['options']['install_requires'] + setup['options.extras_require']['reverb']
+  extras = setup['options.extras_require']
+  declared = setup['options']['install_requires'] + extras['reverb'] + extras['video']
   declared = {normalize(re.match(r'[\w-]*', line)[0])
               for line in declared.splitlines() if line and not line.startswith('#')}
   distributions = importlib.metadata.packages_distributions()
