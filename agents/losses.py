@@ -73,8 +73,8 @@ def categorical(
     mixture = jnp.mean(_chosen(probabilities_t, jnp.argmax(q_t_selector, axis=-1)), axis=0)
     target = rlax.categorical_l2_project(r_t + discount_t * atoms, mixture, atoms)
     target = jax.lax.stop_gradient(target)
-    log_probabilities = jax.nn.log_softmax(_chosen(logits_tm1, a_tm1))
-    return jnp.mean(-jnp.sum(target * log_probabilities, axis=-1))
+    entropy = jax.vmap(rlax.categorical_cross_entropy, in_axes=(None, 0))
+    return jnp.mean(entropy(target, _chosen(logits_tm1, a_tm1)))
   return jax.vmap(example)(
       logits_tm1, transition.a_tm1, transition.r_t, transition.discount_t, probabilities_t,
       q_t_selector)

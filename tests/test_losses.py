@@ -9,6 +9,7 @@ import pytest
 import rlax
 
 from agents import losses
+from networks import types as types_lib
 from replay import types
 
 WAYS = pytest.mark.parametrize('wrap', [jax.jit, lambda f: f], ids=['jit', 'plain'])
@@ -45,7 +46,7 @@ def test_two_dimensions_by_hand(wrap):
 
 @st.composite
 def problems(draw):
-  size = tuple(draw(st.integers(1, n)) for n in (5, 4, 4))
+  size = draw(st.sampled_from([(1, 1, 2), (5, 1, 3), (4, 3, 4)]))  # Few: each is compiled.
   floats = st.floats(-100, 100, width=32)
   q = [draw(hnp.arrays(np.float32, size, elements=floats)) for _ in range(3)]
   actions = draw(hnp.arrays(np.int32, size[:2], elements=st.integers(0, size[2] - 1)))
@@ -91,3 +92,235 @@ def test_importance_weights_by_hand():
   weights = losses.importance_weights(np.array([0.25, 0.01, 0.04]), 0.5)
   np.testing.assert_allclose(weights, [0.2, 1.0, 0.5], rtol=1e-6)
   assert weights.dtype == np.float32
+
+
+# Distributions. One atom more or less is 1 here, so that projections can be done by hand.
+ATOMS = np.arange(3, dtype=np.float32)
+
+
+def logits(probabilities):
+  return np.log(np.array(probabilities, np.float32))
+
+
+@WAYS
+def test_categorical_by_hand(wrap):
+  # Predicted for choice 1; the target's choice 0 is selected: 0.5 at 0 and 0.5 at 2 become, at
+  # 1 + 0.5 z, 0.5 at 1 and 0.5 at 2.
+  online = logits([[[[.1, .1, .8], [.2, .3, .5]]]])
+  target = np.array([[[[.5, 0., .5], [1., 0., 0.]]]], np.float32)
+  selector = np.array([[[2., 1.]]], np.float32)
+  loss = wrap(losses.categorical)(online, batch([[1]], [1.], [.5]), target, selector, ATOMS)
+  np.testing.assert_allclose(loss, [-.5 * np.log(.3) - .5 * np.log(.5)], rtol=1e-6)
+  # 0.25 + 0 z is between two atoms, and 9 + z is beyond the last.
+  loss = wrap(losses.categorical)(online, batch([[1]], [.25], [0.]), target, selector, ATOMS)
+  np.testing.assert_allclose(loss, [-.75 * np.log(.2) - .25 * np.log(.3)], rtol=1e-6)
+  loss = wrap(losses.categorical)(online, batch([[1]], [9.], [1.]), target, selector, ATOMS)
+  np.testing.assert_allclose(loss, [-np.log(.5)], rtol=1e-6)
+
+
+@WAYS
+def test_categorical_dimensions_share_one_target_by_hand(wrap):
+  online = logits([[[[.2, .3, .5], [.1, .1, .8]], [[.6, .3, .1], [.1, .2, .7]]]])
+  target = np.array([[[[1., 0., 0.], [0., 1., 0.]], [[0., 0., 1.], [0., 1., 0.]]]], np.float32)
+  selector = np.array([[[1., 0.], [1., 0.]]], np.float32)
+  # The selected distributions are certain of 0 and of 2: the target is half of each.
+  loss = wrap(losses.categorical)(online, batch([[0, 1]], [0.], [1.]), target, selector, ATOMS)
+  first = -.5 * (np.log(.2) + np.log(.5))
+  second = -.5 * (np.log(.1) + np.log(.7))
+  np.testing.assert_allclose(loss, [(first + second) / 2], rtol=1e-6)
+
+
+@WAYS
+def test_quantile_by_hand(wrap):
+  online = np.array([[[[0., 3.], [0., 0.]]]], np.float32)
+  taus = np.array([[.25, .75]], np.float32)
+  target = np.array([[[[9., 9.], [1., 2.]]]], np.float32)
+  selector = np.array([[[0., 1.]]], np.float32)
+  loss = wrap(losses.quantile)(online, taus, batch([[0]], [1.], [.5]), target, selector)
+  # Targets 1.5 and 2. At 0 with tau .25: .25 * (1.5 - .5) and .25 * (2 - .5), mean .3125. At 3
+  # with tau .75, from above, weight .25: .25 * (1.5 - .5) and .25 * (.5 * 1), mean .1875.
+  np.testing.assert_allclose(loss, [.3125 + .1875], rtol=1e-6)
+
+
+@WAYS
+def test_quantile_dimensions_share_one_target_by_hand(wrap):
+  online = np.array([[[[0.], [5.]], [[1.], [5.]]]], np.float32)
+  target = np.array([[[[1.], [3.]], [[9.], [5.]]]], np.float32)
+  selector = np.array([[[0., 1.], [0., 1.]]], np.float32)
+  taus = np.array([[.5]], np.float32)
+  # (3 + 5) / 2 = 4 is the target of both: .5 * 3.5 and .5 * 2.5.
+  loss = wrap(losses.quantile)(online, taus, batch([[0, 0]], [0.], [1.]), target, selector)
+  np.testing.assert_allclose(loss, [(1.75 + 1.25) / 2], rtol=1e-6)
+
+
+@st.composite
+def distributional_problems(draw):
+  *size, num_atoms = draw(st.sampled_from([(1, 1, 2, 2), (3, 2, 3, 5)]))  # Few: each is compiled.
+  floats = st.floats(-5, 5, width=32)
+  online, target = (
+      draw(hnp.arrays(np.float32, (*size, num_atoms), elements=floats)) for _ in range(2))
+  selector = draw(hnp.arrays(np.float32, size, elements=floats))
+  actions = draw(hnp.arrays(np.int32, size[:2], elements=st.integers(0, size[2] - 1)))
+  rewards = draw(hnp.arrays(np.float32, size[0], elements=floats))
+  discounts = draw(hnp.arrays(np.float32, size[0], elements=st.floats(0, 1, width=32)))
+  taus = draw(hnp.arrays(
+      np.float32, (size[0], num_atoms), elements=st.floats(0, 1, width=32)))
+  return online, target, selector, batch(actions, rewards, discounts), taus
+
+
+def softmax(x):
+  exponentials = np.exp(x - x.max(axis=-1, keepdims=True))
+  return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+def selected(values, selector, b):
+  """The mean over dimensions of `values` at each one's best choice."""
+  return np.mean([values[b, m, np.argmax(selector[b, m])] for m in range(len(values[b]))], axis=0)
+
+
+def slow_categorical(online, target, selector, transition, atoms):
+  found = []
+  for b, (actions, reward, discount) in enumerate(zip(*transition[1:4], strict=True)):
+    projected = np.zeros(len(atoms))
+    for mass, atom in zip(selected(target, selector, b), atoms, strict=True):
+      value = np.clip(reward + discount * atom, atoms[0], atoms[-1])
+      position = (value - atoms[0]) / (atoms[1] - atoms[0])
+      low = min(int(np.floor(position)), len(atoms) - 2)
+      projected[low] += mass * (1 - (position - low))
+      projected[low + 1] += mass * (position - low)
+    entropies = [-np.sum(projected * np.log(softmax(online[b, m, a])))
+                 for m, a in enumerate(actions)]
+    found.append(np.mean(entropies))
+  return found
+
+
+def slow_quantile(online, taus, target, selector, transition):
+  found = []
+  for b, (actions, reward, discount) in enumerate(zip(*transition[1:4], strict=True)):
+    goals = reward + discount * selected(target, selector, b)
+    total = 0.0
+    for m, a in enumerate(actions):
+      for tau, guess in zip(taus[b], online[b, m, a], strict=True):
+        for goal in goals:
+          error = goal - guess
+          huber = error**2 / 2 if abs(error) <= 1 else abs(error) - 0.5
+          total += abs(tau - (error < 0)) * huber / len(goals)
+    found.append(total / len(actions))
+  return found
+
+
+@hypothesis.given(distributional_problems())
+@WAYS
+def test_categorical_equals_loops_in_numpy(wrap, problem):
+  online, target, selector, transition, _ = problem
+  atoms = np.linspace(-4, 4, online.shape[-1], dtype=np.float32)
+  target = softmax(target)
+  found = wrap(losses.categorical)(online, transition, target, selector, atoms)
+  wide = [x.astype(np.float64) for x in (online, target, selector)]
+  np.testing.assert_allclose(
+      found, slow_categorical(*wide, transition, atoms.astype(np.float64)), rtol=1e-3, atol=1e-4)
+
+
+@hypothesis.given(distributional_problems())
+@WAYS
+def test_quantile_equals_loops_in_numpy(wrap, problem):
+  online, target, selector, transition, taus = problem
+  found = wrap(losses.quantile)(online, taus, transition, target, selector)
+  wide = [x.astype(np.float64) for x in (online, taus, target, selector)]
+  np.testing.assert_allclose(found, slow_quantile(*wide, transition), rtol=1e-3, atol=1e-4)
+
+
+def one_dimension(problem):
+  online, target, selector, transition, taus = problem
+  transition = transition._replace(a_tm1=transition.a_tm1[:, :1])
+  return online[:, :1], target[:, :1], selector[:, :1], transition, taus
+
+
+def rlax_categorical(online, transition, target, selector, atoms):
+  return jax.vmap(rlax.categorical_double_q_learning, (None, 0, 0, 0, 0, None, 0, 0))(
+      atoms, online[:, 0], transition.a_tm1[:, 0], transition.r_t, transition.discount_t, atoms,
+      target[:, 0], selector[:, 0])
+
+
+def our_categorical(online, transition, target, selector, atoms):
+  return losses.categorical(online, transition, jax.nn.softmax(target), selector, atoms)
+
+
+@hypothesis.given(distributional_problems())
+@WAYS
+def test_one_dimension_is_categorical_double_q_learning_to_the_last_bit(wrap, problem):
+  online, target, selector, transition, _ = one_dimension(problem)
+  atoms = np.linspace(-4, 4, online.shape[-1], dtype=np.float32)
+  arguments = online, transition, target, selector, atoms
+  np.testing.assert_array_equal(
+      wrap(our_categorical)(*arguments), wrap(rlax_categorical)(*arguments))
+
+
+def rlax_quantile(online, taus, transition, target):
+  # rlax has quantiles first, and a distribution for a selector.
+  online, target = (x[:, 0].swapaxes(1, 2) for x in (online, target))
+  return jax.vmap(rlax.quantile_q_learning, (0, 0, 0, 0, 0, 0, 0, None))(
+      online, taus, transition.a_tm1[:, 0], transition.r_t, transition.discount_t, target, target,
+      1.0)
+
+
+def our_quantile(online, taus, transition, target):
+  return losses.quantile(online, taus, transition, target, target.mean(axis=-1))
+
+
+@hypothesis.given(distributional_problems())
+@WAYS
+def test_one_dimension_is_quantile_q_learning_to_the_last_bit(wrap, problem):
+  online, target, _, transition, taus = one_dimension(problem)
+  arguments = online, taus, transition, target
+  np.testing.assert_array_equal(wrap(our_quantile)(*arguments), wrap(rlax_quantile)(*arguments))
+
+
+@pytest.mark.parametrize('distribution', ['none', 'categorical', 'quantile', 'implicit'])
+def test_distributional_targets_are_constants(distribution):
+  loss = losses.make(distribution, 'huber', ATOMS)
+  rng = np.random.default_rng(0)
+  q_values = rng.normal(size=(2, 2, 2)).astype(np.float32)
+  returns = rng.normal(size=(2, 2, 2, 3)).astype(np.float32)
+  taus = np.full((2, 3), 0.5, np.float32)
+  transition = batch([[0, 1], [1, 0]], [1., 0.], [0.9, 0.9])
+
+  def total(online, target, selector):
+    online, target = (types_lib.Critic(*x, taus) for x in (online, target))
+    return loss(online, (target,), selector, transition).losses.sum()
+
+  online, target, selector = jax.grad(total, (0, 1, 2))(
+      (q_values, returns), (q_values, returns), q_values)
+  assert any(np.any(x) for x in online)
+  jax.tree.map(lambda x: np.testing.assert_array_equal(x, 0), (target, selector))
+
+
+def test_critics_learn_from_their_mean_by_their_own_choice_by_hand():
+  online = [types_lib.Critic(np.array([[[q, 0.]]], np.float32)) for q in (1., 2.)]
+  targets = [types_lib.Critic(np.array([[q]], np.float32)) for q in ([4., 0.], [8., 2.])]
+  selectors = [types_lib.Critic(np.array([[q]], np.float32)) for q in ([1., 0.], [0., 1.])]
+  transition = batch([[0]], [1.], [0.5])
+  found = losses.of_critics(
+      losses.make('none', 'squared', ATOMS), online, targets, selectors, transition)
+  # The first selects 0: 1 + 0.5 * (4 + 8) / 2 - 1 = 3. The second 1: 1 + 0.5 * 1 - 2 = -0.5.
+  np.testing.assert_allclose(found.losses, [3.**2 + 0.5**2])
+  np.testing.assert_allclose(found.errors, [(3. + 0.5) / 2])
+
+
+def test_critics_with_distributions_learn_from_their_mean_by_hand():
+  def critic(*rows):
+    return types_lib.Critic(np.array([[[1., 0.]]], np.float32), logits([[rows]]))
+
+  online = [critic([.2, .3, .5], [1., 1., 1.])] * 2
+  targets = [critic([1., 1e-30, 1e-30], [1., 1., 1.]), critic([1e-30, 1e-30, 1.], [1., 1., 1.])]
+  loss = losses.make('categorical', 'huber', ATOMS)
+  found = losses.of_critics(loss, online, targets, online, batch([[0]], [0.], [1.]))
+  each = -.5 * np.log(.2) - .5 * np.log(.5)
+  np.testing.assert_allclose(found.losses, [2 * each], rtol=1e-5)
+  np.testing.assert_allclose(found.errors, [each], rtol=1e-5)
+
+
+@pytest.mark.parametrize('name, expected', [
+    ('huber', [0.125, 1.5]), ('squared', [0.25, 4.0])])
+def test_losses_of_errors_by_hand(name, expected):
+  np.testing.assert_allclose(losses.ERROR_LOSSES[name](np.array([0.5, -2.0])), expected)
