@@ -72,9 +72,7 @@ def _make_replay(
     signature: replay_types.Signature) -> replay_types.Replay:
   """Says how much memory the replay will take, refuses what cannot fit, then makes it."""
   config = command.config
-  settings = replay_types.Settings(
-      config.replay_capacity, config.prioritized, config.priority_exponent, config.seed,
-      uniform_probability=config.uniform_probability)
+  settings = parts.replay_settings(config)
   memory.check(config, signature, settings)
   # A Reverb server saves beside the run, so that its files only have to be moved.
   scratch = command.folder.parent

@@ -52,6 +52,14 @@ class Evaluation(NamedTuple):
   seconds: float
 
 
+def replay_settings(config: Config) -> replay_types.Settings:
+  """How the replay of a run keeps and draws."""
+  return replay_types.Settings(
+      capacity=config.replay_capacity, prioritized=config.prioritized,
+      priority_exponent=config.priority_exponent, seed=config.seed,
+      uniform_probability=config.uniform_probability)
+
+
 def build(
     config: Config, task: Task,
     make_replay: Callable[[replay_types.Signature], replay_types.Replay]) -> Parts:

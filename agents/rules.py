@@ -106,32 +106,21 @@ def _check_support(config: Any) -> None:
 
   Where the domain bounds rewards, values do come near that bound's geometric sum. Where rewards
   are clipped they stay far below it (Atari's published support ends at 10, not at 100), so that
-  only what n steps alone can bring must fit.
+  only one reward must fit.
   """
   if config.num_atoms < 2:
     _refuse(config, 'num_atoms', 'must be at least 2 where distribution=categorical')
   if config.v_min >= config.v_max:
     _refuse(config, 'v_min', f'must be below v_max={config.v_max}')
   if config.domain in _MAX_REWARD:
-    low, reward, steps = 0.0, _MAX_REWARD[config.domain], math.inf
+    least, most = 0.0, _MAX_REWARD[config.domain] / max(1 - config.discount, 1e-9)
   elif config.reward_clip:
-    low, reward, steps = -config.reward_clip, config.reward_clip, config.n_step
+    least, most = -config.reward_clip, config.reward_clip
   else:
     _refuse(config, 'reward_clip', 'rewards without a bound cannot be held by '
             f'v_min={config.v_min} to v_max={config.v_max}; set reward_clip=1 or '
             'distribution=quantile')
-  factor = _geometric_sum(config.discount, steps)
-  # A little slack: 1 / (1 - 0.99) is not 100 in binary.
-  if config.v_max * (1 + 1e-6) < reward * factor:
-    _refuse(config, 'v_max', f'must hold returns of up to {reward * factor:g}; set '
-            f'v_max={reward * factor:g}')
-  if config.v_min > low * factor:
-    _refuse(config, 'v_min', f'must hold returns down to {low * factor:g}; set '
-            f'v_min={low * factor:g}')
-
-
-def _geometric_sum(discount: float, num_terms: float) -> float:
-  """1 + discount + ... of `num_terms` terms."""
-  if discount == 1:
-    return num_terms
-  return (1 - discount**num_terms) / (1 - discount)
+  if config.v_max * (1 + 1e-6) < most:  # 1 / (1 - 0.99) is not 100 in binary.
+    _refuse(config, 'v_max', f'must hold returns of up to {most:g}; set v_max={most:g}')
+  if config.v_min > least:
+    _refuse(config, 'v_min', f'must hold returns down to {least:g}; set v_min={least:g}')

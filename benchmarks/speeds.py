@@ -18,7 +18,6 @@ from agents import config as config_lib
 from agents import loop, parts
 from envs import atari
 from replay import factory
-from replay import types as replay_types
 
 NUM_STORED = 5_000  # transitions that are drawn from
 _EPSILON = 0.1
@@ -48,8 +47,7 @@ def build(agent: str, replay: str, overrides: Mapping[str, Any]) -> Iterator[par
   task = parts.Task(
       make_env=lambda num_envs, seed: atari.make(config.task, config.protocol, num_envs, seed),
       normalize=lambda episode_return: episode_return)
-  settings = replay_types.Settings(
-      config.replay_capacity, config.prioritized, config.priority_exponent, config.seed)
+  settings = parts.replay_settings(config)
   built = parts.build(
       config, task, lambda signature: factory.make(replay, signature, settings, run_id='bench'))
   try:
@@ -100,11 +98,11 @@ def learner(agent: str) -> Iterator[int]:
   with build(agent, 'local', {'replay_capacity': 100, 'min_replay_size': 1}) as run:
     _fill(run, 50)
     sample = run.replay.sample(run.config.batch_size)
-    probabilities = sample.probabilities.astype(np.float32)
+    weights = np.ones(run.config.batch_size, np.float32)
     state = run.player.agent.init(parts.key(run.config, parts.INIT))
     while True:
       for _ in range(5):
-        state, _, _ = run.player.agent.learn(state, sample.transition, probabilities)
+        state, _, _ = run.player.agent.learn(state, sample.transition, weights)
       jax.block_until_ready(state.params)
       yield 5
 

@@ -1,54 +1,14 @@
 """The loop on Catch: order, counting, learning, several environments, evaluation."""
 
+import dataclasses
 import threading
 
 import jax
 import numpy as np
 import pytest
 
-from agents import config as config_lib
 from agents import loop, parts, snapshot
-from envs import catch
-from replay import factory
-from replay import types as replay_types
-
-ROWS = 6
-
-
-def make_config(**overrides):
-  overrides = dict(
-      torso='mlp', min_replay_size=100, replay_capacity=2000, steps_per_update=2,
-      target_update_period=50, learning_rate=1e-3, exploration_decay_steps=1500,
-      exploration_epsilon_begin=1.0, exploration_epsilon_end=0.05, batch_size=32,
-      n_step=1, discount=0.95) | overrides
-  return config_lib.resolve('control', 'catch', 'double_dqn', [], overrides)
-
-
-def build(config, kind='local', pixels=False):
-  task = parts.Task(
-      lambda num_envs, seed: catch.make(num_envs, seed, ROWS, 5, pixels), lambda r: r)
-  settings = replay_types.Settings(
-      config.replay_capacity, config.prioritized, config.priority_exponent, config.seed)
-  return parts.build(
-      config, task, lambda signature: factory.make(kind, signature, settings, 'test-loop'))
-
-
-def train(run, num_steps):
-  state = snapshot.start(run)
-  steps = loop.train(
-      run.player, run.env, run.accumulator, run.replay, run.config, state)
-  updates = 0
-  while state.num_steps < num_steps:
-    progress = next(steps)
-    state = progress.state
-    updates += len(progress.updates)
-  return state, updates
-
-
-def mean_return(run, state):
-  evaluation = parts.evaluate(
-      run, state.learner.params, state.num_steps, threading.Event(), lambda done: None)
-  return evaluation.mean_return
+from tests.catch_runs import ROWS, build, make_config, mean_return, train
 
 
 @pytest.mark.parametrize('kind', ['local', pytest.param('reverb', marks=pytest.mark.reverb)])
@@ -98,6 +58,19 @@ def test_epsilon_is_linear_after_the_least_size():
                        exploration_epsilon_begin=1.0, exploration_epsilon_end=0.2)
   epsilons = [loop.exploration_epsilon(config, steps) for steps in (0, 100, 150, 200, 300, 9000)]
   assert epsilons == pytest.approx([1.0, 1.0, 0.8, 0.6, 0.2, 0.2])
+
+
+def test_noisy_networks_explore_by_themselves():
+  assert loop.exploration_epsilon(make_config(noisy=True), 0) == 0.0
+
+
+def test_importance_exponent_is_linear_from_the_least_size_to_the_end_of_the_run():
+  config = make_config(min_replay_size=100, run_length=500, importance_exponent_begin=0.4,
+                       importance_exponent_end=1.0)
+  exponents = [loop.importance_exponent(config, steps) for steps in (0, 100, 200, 500, 900)]
+  assert exponents == pytest.approx([0.4, 0.4, 0.55, 1.0, 1.0])
+  atari = dataclasses.replace(config, unit='frames', run_length=2000)
+  assert loop.importance_exponent(atari, 200) == pytest.approx(0.55)  # In agent steps.
 
 
 def test_evaluation_leaves_training_as_it_was_and_repeats():

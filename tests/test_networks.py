@@ -95,7 +95,8 @@ def test_layer_norm_precedes_every_nonlinearity(torso):
 
 
 def test_without_a_norm_there_is_no_parameter_of_one():
-  assert not any('norm' in module for module in make('nature', hidden_layers=1).init(jax.random.key(0)))
+  params = make('nature', hidden_layers=1).init(jax.random.key(0))
+  assert not any('norm' in module for module in params)
 
 
 def test_residual_sum_is_taken_before_the_last_nonlinearity():

@@ -1,0 +1,45 @@
+"""Runs on Catch inside the test's own process, small enough to learn in seconds."""
+
+import threading
+
+from agents import config as config_lib
+from agents import loop, parts, snapshot
+from envs import catch
+from replay import factory
+
+ROWS = 6
+
+
+def make_config(**overrides):
+  overrides = dict(
+      torso='mlp', min_replay_size=100, replay_capacity=2000, steps_per_update=2,
+      target_update_period=50, learning_rate=1e-3, exploration_decay_steps=1500,
+      exploration_epsilon_begin=1.0, exploration_epsilon_end=0.05, batch_size=32,
+      n_step=1, discount=0.95) | overrides
+  return config_lib.resolve('control', 'catch', 'double_dqn', [], overrides)
+
+
+def build(config, kind='local', pixels=False):
+  task = parts.Task(
+      lambda num_envs, seed: catch.make(num_envs, seed, ROWS, 5, pixels), lambda r: r)
+  settings = parts.replay_settings(config)
+  return parts.build(
+      config, task, lambda signature: factory.make(kind, signature, settings, 'test-loop'))
+
+
+def train(run, num_steps):
+  state = snapshot.start(run)
+  steps = loop.train(
+      run.player, run.env, run.accumulator, run.replay, run.config, state)
+  updates = 0
+  while state.num_steps < num_steps:
+    progress = next(steps)
+    state = progress.state
+    updates += len(progress.updates)
+  return state, updates
+
+
+def mean_return(run, state):
+  evaluation = parts.evaluate(
+      run, state.learner.params, state.num_steps, threading.Event(), lambda done: None)
+  return evaluation.mean_return
