@@ -13,26 +13,6 @@ def resolve(domain='atari', agent='double_dqn', names=(), overrides=None, **flag
   return config_lib.resolve(domain, 'pong', agent, names, overrides or {}, **flags)
 
 
-def test_dqn_has_the_published_settings():
-  config = resolve(agent='dqn')
-  published = dict(  # dqn_zoo's dqn/run_atari.py; its periods in frames are 4 agent steps' worth
-      torso='nature', initializer='uniform_fan_in', shared_bias=False, double=False, discount=0.99,
-      n_step=1, reward_clip=1.0, batch_size=32, steps_per_update=16 // 4,
-      target_update_period=40_000 // 16, optimizer='rmsprop', learning_rate=0.00025,
-      optimizer_epsilon=0.01 / 32**2, replay_capacity=1_000_000, min_replay_size=50_000,
-      prioritized=False, exploration_epsilon_begin=1.0, exploration_epsilon_end=0.1,
-      exploration_decay_steps=int(0.02 * 200_000_000) // 4, eval_epsilon=0.05, norm='none',
-      weight_decay=0.0, max_gradient_norm=0.0, run_length=200_000_000, eval_length=500_000)
-  assert {name: getattr(config, name) for name in published} == published
-
-
-def test_double_dqn_differs_from_dqn_as_published():
-  dqn, double = (dataclasses.asdict(resolve(agent=a)) for a in ('dqn', 'double_dqn'))
-  assert {k: v for k, v in double.items() if v != dqn[k]} == dict(
-      agent='double_dqn', double=True, target_update_period=120_000 // 16,
-      exploration_epsilon_end=0.01, eval_epsilon=0.01, shared_bias=True)
-
-
 def test_control_has_decqns_settings():
   config = resolve('control')
   published = dict(  # Seyde et al. 2023, but three bins
@@ -110,6 +90,46 @@ def test_every_rule_is_kept(change, message):
   with pytest.raises(errors.UsageError) as caught:
     resolve(overrides=change)
   assert str(caught.value).startswith(message)
+
+
+ATARI, C51 = dict(domain='atari'), dict(domain='control', agent='c51')
+
+
+@pytest.mark.parametrize('settings, change, message', [
+    (ATARI, {'dueling': True},
+     'shared_bias=true: one bias for all outputs contradicts dueling=true; set shared_bias=false'),
+    (ATARI, {'noisy': True}, 'shared_bias=true: one bias for all outputs contradicts noisy=true'),
+    (ATARI, {'distribution': 'quantile'},
+     'shared_bias=true: one bias for all outputs contradicts distribution=quantile'),
+    (ATARI, {'norm': 'own'},
+     'norm=own: torso=nature has none; set norm=layer or torso to one of drq, residual_mlp'),
+    (dict(domain='control'), {'random_shift': 4},
+     'random_shift=4: torso=residual_mlp takes no frames; set random_shift=0'),
+    (ATARI, {'eval_length': 0}, 'eval_length=0: must be at least 1 where eval_episodes=0'),
+    (C51, {'num_atoms': 1},
+     'num_atoms=1: must be at least 2 where distribution=categorical'),
+    (C51, {'v_max': 10.0}, 'v_max=10.0: must hold returns of up to 100; set v_max=100'),
+    (C51, {'discount': 0.999},
+     'v_max=100.0: must hold returns of up to 1000; set v_max=1000'),
+    (C51, {'v_min': 1.0}, 'v_min=1.0: must hold returns down to 0; set v_min=0'),
+    (C51, {'v_min': 200.0}, 'v_min=200.0: must be below v_max=100.0'),
+    (dict(domain='atari', agent='c51'), {'v_max': 0.5},
+     'v_max=0.5: must hold returns of up to 1; set v_max=1'),
+    (dict(domain='atari', agent='c51'), {'v_min': 0.0},
+     'v_min=0.0: must hold returns down to -1; set v_min=-1'),
+    (dict(domain='atari', agent='rainbow'), {'reward_clip': 0.0},
+     'reward_clip=0.0: rewards without a bound cannot be held by v_min=-10.0 to v_max=10.0; set '
+     'reward_clip=1 or distribution=quantile')])
+def test_settings_that_contradict_each_other_are_refused(settings, change, message):
+  with pytest.raises(errors.UsageError) as caught:
+    resolve(overrides=change, **settings)
+  assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize('agent, change', [
+    ('c51', {'distribution': 'quantile', 'v_max': 10.0}), ('dqn', {'v_max': 1.0})])
+def test_a_support_counts_only_where_it_is_used(agent, change):
+  assert resolve(agent=agent, overrides=change).v_max == change['v_max']
 
 
 @pytest.mark.parametrize('names, message', [
