@@ -1,7 +1,7 @@
 # Every target makes the environment it needs, once. PYTHON=... chooses the interpreter.
 
 # Some minutes: learning starts early, exploration ends within the run.
-RUN_FLAGS ?= --game=Pong --interventions=ln,wd --num_frames=120000 \
+RUN_FLAGS ?= --game=Pong --agent=double_dqn --interventions=ln,wd --num_frames=120000 \
   --eval_every_frames=40000 --eval_frames=20000 \
   --probe_every_frames=60000 --checkpoint_every_frames=60000 \
   --set=replay_capacity=50000 --set=min_replay_size=2500 --set=exploration_decay_steps=20000

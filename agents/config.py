@@ -116,12 +116,10 @@ def preset(agent: str, domain: str) -> dict[str, Any]:
   if agent not in presets.PRESETS:
     raise errors.unknown('agent', agent, presets.PRESETS)
   row = presets.PRESETS[agent]
-  own = getattr(row, domain)
-  if own is None:
-    others = ', '.join(
-        name for name, other in presets.PRESETS.items() if getattr(other, domain) is not None)
-    raise errors.UsageError(f'agent={agent}: is not for {domain}; use one of {others}')
-  return {**row.settings, **own}
+  if domain not in row.domains:
+    others = (name for name, other in presets.PRESETS.items() if domain in other.domains)
+    raise errors.UsageError(f'agent={agent}: is not for {domain}; use one of {", ".join(others)}')
+  return {**row.settings, **row.domains[domain]}
 
 
 def resolve(

@@ -34,11 +34,14 @@ PIXELS: Settings = dict(
 
 
 class Preset(NamedTuple):
-  """An agent is settings: for every domain, then for one; None where it is not for that one."""
+  """An agent is settings: for every domain, then for each of those that it is for."""
   summary: str
   settings: Settings
-  atari: Settings | None
-  control: Settings | None
+  domains: Mapping[str, Settings]
+
+
+def _preset(summary: str, settings: Settings, **domains: Settings) -> Preset:
+  return Preset(summary, settings, domains)
 
 
 # dqn_zoo's choices for the agents it trains with Adam.
@@ -57,38 +60,38 @@ _DOPAMINE = dict(
     exploration_decay_steps=250_000, eval_epsilon=0.001)
 
 PRESETS: Mapping[str, Preset] = {
-    'dqn': Preset(
+    'dqn': _preset(
         'deep Q-learning (Mnih et al. 2015; dqn_zoo)', {},
         atari=dict(exploration_epsilon_end=0.1, eval_epsilon=0.05), control={}),
-    'double_dqn': Preset(
+    'double_dqn': _preset(
         'double Q-learning (van Hasselt et al. 2016; dqn_zoo)', dict(double=True),
         atari=_DOUBLE, control={}),
-    'prioritized': Preset(
+    'prioritized': _preset(
         'double Q-learning with prioritized replay (Schaul et al. 2016; dqn_zoo)',
         dict(double=True, priority_exponent=0.6, **_ANNEALED),
         atari=dict(
             **_DOUBLE, learning_rate=2.5e-4 / 4, optimizer_epsilon=0.01 / 32**2 / 4**2),
         control={}),
-    'dueling': Preset(
+    'dueling': _preset(
         'double Q-learning with value and advantage streams (Wang et al. 2016)',
         dict(double=True, dueling=True),
         atari=dict(
             _DOUBLE, shared_bias=False, learning_rate=6.25e-5, max_gradient_norm=10.0),
         control=dict(hidden_layers=1)),
-    'c51': Preset(
+    'c51': _preset(
         'categorical returns (Bellemare et al. 2017; dqn_zoo)',
         dict(distribution='categorical', num_atoms=51),
         atari=dict(**_ADAM, learning_rate=2.5e-4, eval_epsilon=0.001), control={}),
-    'qr_dqn': Preset(
+    'qr_dqn': _preset(
         'returns at fixed quantiles (Dabney et al. 2018; dqn_zoo)',
         dict(distribution='quantile'),
         atari=dict(**_QUANTILES, num_atoms=201), control=dict(num_atoms=51)),
-    'iqn': Preset(
+    'iqn': _preset(
         'returns at drawn quantiles (Dabney et al. 2018; dqn_zoo)',
         dict(distribution='implicit', num_atoms=64),
         atari=dict(_QUANTILES, max_gradient_norm=0.0, min_replay_size=20_000),
         control=dict(num_atoms=32)),
-    'rainbow': Preset(
+    'rainbow': _preset(
         'double, dueling, prioritized, 3-step, categorical and noisy (Hessel et al. 2018; dqn_zoo)',
         dict(
             double=True, dueling=True, n_step=3, distribution='categorical', num_atoms=51,
@@ -97,18 +100,16 @@ PRESETS: Mapping[str, Preset] = {
             _ADAM, optimizer_epsilon=0.005 / 32, learning_rate=6.25e-5, min_replay_size=20_000,
             target_update_period=2_000, eval_epsilon=0.0),
         control=dict(hidden_layers=1)),
-    'dopamine_dqn': Preset(
+    'dopamine_dqn': _preset(
         "Dopamine's JAX DQN: Adam and squared error, padded convolutions (dqn.gin)", {},
-        atari=dict(**_DOPAMINE, initializer='glorot_uniform', error_loss='squared'),
-        control=None),
-    'dopamine_rainbow': Preset(
+        atari=dict(**_DOPAMINE, initializer='glorot_uniform', error_loss='squared')),
+    'dopamine_rainbow': _preset(
         "Dopamine's JAX Rainbow: prioritized, 3-step, categorical (rainbow.gin)", {},
         atari=dict(
             **_DOPAMINE, initializer='narrow_fan_in', n_step=3, distribution='categorical',
             num_atoms=51, prioritized=True, priority_exponent=0.5, importance_exponent_begin=0.5,
-            importance_exponent_end=0.5),
-        control=None),
-    'rainbow_der': Preset(
+            importance_exponent_end=0.5)),
+    'rainbow_der': _preset(
         'data-efficient Rainbow for 100,000 agent steps (van Hasselt et al. 2019, table 1)', {},
         atari=dict(
             protocol='atari100k', torso='data_efficient', hidden_size=256, double=True,
@@ -117,13 +118,12 @@ PRESETS: Mapping[str, Preset] = {
             importance_exponent_begin=0.4, importance_exponent_end=1.0, optimizer='adam',
             learning_rate=1e-4, optimizer_epsilon=1.5e-4, max_gradient_norm=10.0,
             min_replay_size=1_600, steps_per_update=1, target_update_period=2_000,
-            replay_capacity=100_000, eval_epsilon=0.0),
-        control=None),
-    'decqn': Preset(
+            replay_capacity=100_000, eval_epsilon=0.0)),
+    'decqn': _preset(
         'decoupled Q-learning: twin critics, prioritized, LayerNorm of its own (Seyde et al. 2023)',
-        dict(**_DECQN, norm='own'), atari=None, control={}),
-    'decqn_plain': Preset(
-        'decqn without any normalization, for the study of it', _DECQN, atari=None, control={}),
+        dict(**_DECQN, norm='own'), control={}),
+    'decqn_plain': _preset(
+        'decqn without any normalization, for the study of it', _DECQN, control={}),
 }
 
 DEFAULT_AGENT: Mapping[str, str] = {'atari': 'rainbow', 'control': 'decqn'}
