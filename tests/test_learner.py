@@ -7,8 +7,9 @@ import optax
 import pytest
 from dm_env import specs
 
-from agents import actions, learner
+from agents import actions, learner, losses
 from agents import config as config_lib
+from networks import types as network_types
 from replay import types
 
 DIMS, CHOICES = 2, 3
@@ -183,3 +184,85 @@ def test_a_discrete_action_is_one_dimension():
 def test_an_action_without_bounds_is_refused(spec, rule):
   with pytest.raises(ValueError, match=rule):
     actions.action_map(spec, 2)
+
+
+def test_acting_goes_by_the_largest_critic():
+  _, network, agent = make(num_critics=2)
+  params = agent.init(jax.random.key(0)).params
+  observation = transitions(64).obs_tm1
+  _, choices, _ = agent.act(params, jax.random.key(2), observation, 0.0)
+  critics = [critic.q_values for critic in network.apply(params, None, observation).critics]
+  np.testing.assert_array_equal(choices, np.argmax(np.maximum(*critics), axis=-1))
+  assert np.any(choices != np.argmax(critics[0], axis=-1))
+
+
+def test_two_critics_learn_from_their_mean_with_weights_and_mean_errors():
+  config, network, agent = make(num_critics=2, learning_rate=1e-3)
+  state = agent.init(jax.random.key(0))
+  params = jax.tree.map(jnp.copy, state.params)
+  state = state._replace(target_params=jax.tree.map(lambda x: x * 1.5, state.params))
+  batch, weights = transitions(), np.linspace(0.1, 1, 8, dtype=np.float32)
+  targets = network.apply(state.target_params, None, batch.obs_t).critics
+  mean = (targets[0].q_values + targets[1].q_values) / 2
+  errors = []
+  for critic in ('critic1', 'critic2'):
+    index = int(critic[-1]) - 1
+    taken = network.apply(params, None, batch.obs_tm1).critics[index].q_values
+    best = jnp.argmax(network.apply(params, None, batch.obs_t).critics[index].q_values, axis=-1)
+    future = jnp.take_along_axis(mean, best[..., None], axis=-1)[..., 0].mean(axis=1)
+    taken = jnp.take_along_axis(taken, batch.a_tm1[..., None], axis=-1)[..., 0].mean(axis=1)
+    errors.append(np.asarray(batch.r_t + batch.discount_t * future - taken))
+  sizes = np.abs(errors)
+  huber = np.where(sizes < 1, sizes**2 / 2, sizes - 0.5)
+  _, found, metrics = agent.learn(state, batch, weights)
+  assert float(metrics['loss']) == pytest.approx(np.mean(weights * huber.sum(axis=0)), rel=1e-4)
+  np.testing.assert_allclose(found, sizes.mean(axis=0), rtol=1e-4, atol=1e-5)
+
+
+def showing_quantiles():
+  """A network of one state whose returns are 10 times the quantiles that its key draws."""
+  def apply(params, key, observation):
+    taus = jax.random.uniform(key, (len(observation), 4))
+    # What is selected depends on the draw: choice 1 wins where the mean quantile is above 1 / 2.
+    returns = jnp.stack([jnp.full_like(taus, 5.0), 10 * taus], axis=1)[:, None] * params['scale']
+    critic = network_types.Critic(jnp.mean(returns, axis=-1), returns, taus)
+    return network_types.QOutput(critic.q_values, {}, (critic,))
+
+  return network_types.QNetwork(lambda key: {'scale': jnp.ones(())}, apply, {})
+
+
+def test_implicit_quantiles_select_with_another_draw_than_they_value_with():
+  config = config_lib.resolve('control', 'test', 'iqn', [], {})
+  network = showing_quantiles()
+  agent = learner.make_agent(config, network, optax.sgd(0.0))
+  batch = types.Transition(
+      np.zeros((256, 4), np.float32), np.zeros((256, 1), np.int32), np.zeros(256, np.float32),
+      np.ones(256, np.float32), np.zeros((256, 4), np.float32))
+  state = agent.init(jax.random.key(0))
+  _, loss_key, *_ = jax.random.split(state.key, 4)
+  online_key, selector_key, target_key = jax.random.split(loss_key, 3)
+  online, chooser, target = (
+      network.apply({'scale': 1.0}, key, batch.obs_t).critics[0]
+      for key in (online_key, selector_key, target_key))
+  expected = [
+      np.asarray(losses.quantile(online.distribution, online.taus, batch, target.distribution, by))
+      for by in (chooser.q_values, target.q_values)]
+  _, errors, _ = agent.learn(state, batch, np.ones(256, np.float32))
+  np.testing.assert_allclose(errors, expected[0], rtol=1e-5)
+  assert np.any(np.abs(expected[0] - expected[1]) > 0.1)
+
+
+def test_frames_are_shifted_before_they_are_learnt_from():
+  def loss(frames, random_shift):
+    config = config_lib.resolve('atari', 'test', 'dqn', [], dict(
+        torso='data_efficient', hidden_size=8, random_shift=random_shift))
+    network = learner.make_network(config, (4, 84, 84), 'uint8', actions.ActionMap(1, 3, None))
+    agent = learner.make_agent(config, network, optax.sgd(0.0))
+    batch = types.Transition(
+        frames, np.zeros((2, 1), np.int32), np.ones(2, np.float32), np.ones(2, np.float32), frames)
+    return float(agent.learn(agent.init(jax.random.key(0)), batch, EQUAL[:2])[2]['loss'])
+
+  plain = np.full((2, 4, 84, 84), 90, np.uint8)
+  random = np.random.default_rng(0).integers(0, 256, plain.shape, np.uint8)
+  assert loss(plain, 4) == pytest.approx(loss(plain, 0), rel=1e-5)
+  assert loss(random, 4) != pytest.approx(loss(random, 0), rel=1e-5)
