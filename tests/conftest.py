@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 import sys
 
 import hypothesis
@@ -27,6 +28,16 @@ hypothesis.settings.load_profile('suite')
 collect_ignore = [] if importlib.util.find_spec('dm_control') else [
     'test_command_line.py', 'test_envs.py', 'test_envs_control.py', 'test_failures.py',
     'test_resume.py']
+
+
+@pytest.fixture
+def own_signals():
+  """`main` takes signals over; pytest wants them back."""
+  numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+  handlers = [signal.getsignal(number) for number in numbers]
+  yield
+  for number, handler in zip(numbers, handlers, strict=True):
+    signal.signal(number, handler)
 
 
 def pytest_collection_modifyitems(items):

@@ -14,7 +14,7 @@ DEADLINE = 100.0  # seconds for one run
 
 # A run of some seconds: evaluations at 0, 300, 600 and 900 steps, checkpoints between them.
 SMALL = (
-    '--task=cartpole_swingup', '--num_steps=900', '--eval_every_steps=300', '--eval_steps=100',
+    '--task=cartpole_swingup', '--agent=double_dqn', '--num_steps=900', '--eval_every_steps=300', '--eval_steps=100',
     '--probe_every_steps=450', '--checkpoint_every_steps=200', '--replay=local',
     '--set=torso=mlp', '--set=min_replay_size=50', '--set=batch_size=16',
     '--set=replay_capacity=500', '--set=probe_targets=2', '--set=probe_steps=3',
@@ -23,9 +23,11 @@ SMALL = (
 
 def start(script, *arguments):
   """Starts a script in the checkout; its output is read by `finish`."""
+  # The OpenGL that tests of pictures have chosen is not theirs.
+  environment = {name: value for name, value in os.environ.items() if name != 'MUJOCO_GL'}
   return subprocess.Popen(
       [sys.executable, script, *arguments], cwd=ROOT, stdout=subprocess.PIPE,
-      stderr=subprocess.PIPE, text=True, env=os.environ | {'JAX_PLATFORMS': 'cpu'})
+      stderr=subprocess.PIPE, text=True, env=environment | {'JAX_PLATFORMS': 'cpu'})
 
 
 def finish(process):

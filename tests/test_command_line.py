@@ -4,25 +4,16 @@ import json
 import os
 import re
 import shutil
-import signal
 import socket
 
 import pytest
 
 import run_atari
 import run_control
-from agents import cli, command_line, errors, memory, run_folder
+from agents import cli, command_line, errors, memory, run_folder, video
 from replay import factory
 
-
-@pytest.fixture(autouse=True)
-def own_signals():
-  """`main` takes signals over; pytest wants them back."""
-  numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-  handlers = [signal.getsignal(number) for number in numbers]
-  yield
-  for number, handler in zip(numbers, handlers, strict=True):
-    signal.signal(number, handler)
+pytestmark = pytest.mark.usefixtures('own_signals')
 
 
 def refuse(capsys, tmp_path, domain, script, *arguments):
@@ -45,7 +36,12 @@ ATARI = (
     (['--num_frames=0'], r'num_frames=0: must be at least 1'),
     (['--num_frames=-4'], r'num_frames=-4: must be at least 1'),
     (['--num_frames=1M'], r'.*num_frames.*1M'),
-    (['--eval_frames=0'], r'eval_frames=0: must be at least 1'),
+    (['--eval_frames=0'], r'eval_frames=0: must be at least 1 where eval_episodes=0'),
+    (['--eval_frames=0', '--set=eval_episodes=-1'], r'eval_episodes=-1: must be at least 0'),
+    (['--protocol=atari100k', '--set=eval_episodes=0'],
+     r'eval_length=0: must be at least 1 where eval_episodes=0'),
+    (['--eval_frames=-1'], r'eval_frames=-1: must be at least 0'),
+    (['--agent=decqn'], r'agent=decqn: is not for atari'),
     (['--eval_every_frames=-1'], r'eval_every_frames=-1: must be at least 0'),
     (['--probe_every_frames=-1'], r'probe_every_frames=-1: must be at least 0'),
     (['--checkpoint_every_frames=-1'], r'checkpoint_every_frames=-1: must be at least 0'),
@@ -60,7 +56,7 @@ ATARI = (
     (['--game_name=pong'], r"Unknown command line flag 'game_name'"),
     (['pong'], r'argument=pong: must be a flag'),
     (['--resume'], r'resume=true: needs --run_dir'),
-    (['--set=torso=residual_mlp', '--set=replay_capacity=900000000000', '--replay=local'],
+    (['--set=replay_capacity=900000000000', '--replay=local'],
      r'replay_capacity=900000000000: must fit in memory; .* takes [\d.]+ GB, [\d.]+ GB is free'),
 )
 
@@ -79,8 +75,28 @@ def test_an_unknown_task_is_refused(capsys, tmp_path):
   assert re.match(r'task=walker_wlk: unknown.*walker_walk', line), line
 
 
-SMALL = ('--replay=local', '--num_steps=20', '--eval_every_steps=0', '--probe_every_steps=0',
-         '--set=torso=mlp', '--track=')
+@pytest.mark.parametrize('arguments, message', [
+    (['--observations=pixel'], r'observations=pixel: unknown; did you mean pixels\?'),
+    (['--observations=pixels', '--video'], r'observations=pixels: needs OpenGL, and none works '),
+    (['--video'], r'video=true: needs OpenGL, and none works here with MUJOCO_GL=disabled; ins')])
+def test_pictures_without_opengl_are_refused(capsys, tmp_path, monkeypatch, arguments, message):
+  monkeypatch.setenv('MUJOCO_GL', 'disabled')
+  line = refuse(capsys, tmp_path, run_control.CONTROL, 'run_control.py', *arguments,
+                f'--run_dir={tmp_path}/run')
+  assert re.match(message, line), line
+
+
+@pytest.mark.parametrize('domain, script', [
+    (run_atari.ATARI, 'run_atari.py'), (run_control.CONTROL, 'run_control.py')])
+def test_video_without_its_package_says_what_to_install(
+    capsys, tmp_path, monkeypatch, domain, script):
+  monkeypatch.setattr(video.importlib.util, 'find_spec', lambda name: None)
+  line = refuse(capsys, tmp_path, domain, script, '--video', f'--run_dir={tmp_path}/run')
+  assert line == "video=true: needs imageio-ffmpeg; install it with pip install -e '.[video]'"
+
+
+SMALL = ('--agent=double_dqn', '--replay=local', '--num_steps=20', '--eval_every_steps=0',
+         '--probe_every_steps=0', '--set=torso=mlp', '--track=')
 
 
 @pytest.fixture(scope='module')
@@ -128,9 +144,9 @@ def test_an_impossible_folder_is_refused(capsys, tmp_path, name):
 
 
 def test_a_torso_that_does_not_fit_is_refused(capsys, tmp_path):
-  line = refuse(capsys, tmp_path, run_control.CONTROL, 'run_control.py', '--set=torso=nature',
-                '--replay=local', f'--run_dir={tmp_path}/run')
-  assert line == 'torso=nature: must take observations of shape (5,); it does not'
+  line = refuse(capsys, tmp_path, run_control.CONTROL, 'run_control.py', '--agent=dqn',
+                '--set=torso=nature', '--replay=local', f'--run_dir={tmp_path}/run')
+  assert line.startswith('torso=nature: must take observations of shape (5,); it does not')
 
 
 def test_rows_without_a_checkpoint_are_not_lost_to_resume(capsys, finished, tmp_path):
@@ -216,14 +232,54 @@ def test_default_folder_is_named_after_the_run():
       run_atari.ATARI,
       ['run_atari.py', '--game=MsPacman', '--interventions=wd,ln', '--seed=3', '--replay=local'])
   assert re.fullmatch(
-      r'runs/ms_pacman/double_dqn\+ln\+wd/seed3-\d{8}-\d{6}', str(command.folder))
+      r'runs/ms_pacman/rainbow\+ln\+wd/seed3-\d{8}-\d{6}', str(command.folder))
   assert command.config.protocol == 'dqn_zoo'
+
+
+def atari(*arguments):
+  """The config of a command line."""
+  return command_line.parse(
+      run_atari.ATARI, ['run_atari.py', '--replay=local', *arguments]).config
+
+
+def test_the_protocol_gives_the_lengths():
+  config = atari('--protocol=atari100k', '--agent=double_dqn', '--set=replay_capacity=100000')
+  assert (config.run_length, config.eval_length, config.eval_episodes) == (400_000, 0, 100)
+  assert config.eval_every == config.probe_every == config.checkpoint_every == 40_000
+  config = atari('--protocol=machado2018')
+  assert (config.run_length, config.eval_length, config.eval_episodes) == (200_000_000, 500_000, 0)
+  assert config.eval_every == config.probe_every == config.checkpoint_every == 1_000_000
+
+
+def test_a_flag_is_stronger_than_the_protocol_and_set_stronger_than_a_flag():
+  flags = ('--protocol=atari100k', '--num_frames=1000', '--eval_frames=0', '--probe_every_frames=0')
+  config = atari(*flags)
+  assert (config.run_length, config.eval_length, config.probe_every) == (1000, 0, 0)
+  assert (config.eval_episodes, config.checkpoint_every) == (100, 40_000)
+  config = atari(*flags, '--set=run_length=2000', '--set=eval_episodes=3')
+  assert (config.run_length, config.eval_episodes) == (2000, 3)
+
+
+@pytest.mark.parametrize('agent, protocol', [
+    ('rainbow', 'dqn_zoo'), ('dopamine_dqn', 'dopamine'), ('rainbow_der', 'atari100k')])
+def test_the_agent_gives_the_protocol(agent, protocol):
+  assert atari(f'--agent={agent}').protocol == protocol
+  config = atari(f'--agent={agent}', '--protocol=machado2018')
+  assert (config.protocol, config.run_length) == ('machado2018', 200_000_000)
+
+
+@pytest.mark.rendering
+def test_pixels_are_observed_where_opengl_works():
+  config = command_line.parse(
+      run_control.CONTROL, ['run_control.py', '--observations=pixels', '--replay=local']).config
+  assert config.observations == 'pixels'
+  env = run_control.task(config).make_env(1, 1)
+  assert env.reset().observation.shape == (1, 3, 84, 84, 3)
 
 
 def test_a_protocols_epsilon_is_stronger_than_the_agents_and_weaker_than_set():
   def epsilon(*arguments):
-    argv = ['run_atari.py', '--replay=local', *arguments]
-    return command_line.parse(run_atari.ATARI, argv).config.eval_epsilon
+    return atari('--agent=double_dqn', *arguments).eval_epsilon
   assert epsilon() == 0.01
   assert epsilon('--protocol=dopamine') == 0.001
   assert epsilon('--protocol=dopamine', '--set=eval_epsilon=0.2') == 0.2

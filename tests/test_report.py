@@ -25,7 +25,7 @@ VOID = ('meta', 'br', 'hr', 'img', 'input', 'link')
 def result(frame, eval_return, **columns):
   return dict(iteration=0, frame=frame, eval_episode_return=eval_return,
               train_episode_return=eval_return - 1, normalized_return=(eval_return + 21) / 36,
-              loss=0.01, **columns)
+              loss=0.01, protocol='dqn_zoo', **columns)
 
 
 def probe(frame, lost=0.01, low=None, high=None, fresh=0.46, growth=1.0, **columns):
