@@ -140,7 +140,7 @@ class Tasks:
 
   def close(self) -> None:
     for environment in self._environments:
-      environment.close()
+      environment.physics.free()  # The suite's own `close` keeps what OpenGL holds.
 
   def _observe(self, indices: np.ndarray, timesteps: Sequence[dm_env.TimeStep]) -> np.ndarray:
     """[K, *observation] of the environments `indices` [K], which have just made `timesteps`."""

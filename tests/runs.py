@@ -14,7 +14,8 @@ DEADLINE = 100.0  # seconds for one run
 
 # A run of some seconds: evaluations at 0, 300, 600 and 900 steps, checkpoints between them.
 SMALL = (
-    '--task=cartpole_swingup', '--agent=double_dqn', '--num_steps=900', '--eval_every_steps=300', '--eval_steps=100',
+    '--task=cartpole_swingup', '--agent=double_dqn', '--num_steps=900',
+    '--eval_every_steps=300', '--eval_steps=100',
     '--probe_every_steps=450', '--checkpoint_every_steps=200', '--replay=local',
     '--set=torso=mlp', '--set=min_replay_size=50', '--set=batch_size=16',
     '--set=replay_capacity=500', '--set=probe_targets=2', '--set=probe_steps=3',
