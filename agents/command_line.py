@@ -71,7 +71,8 @@ def define_flags(domain: Domain, to: flags.FlagValues) -> None:
 def _lists(domain: Domain) -> dict[str, Callable[[], Iterable[str]]]:
   shared = {
       'agents': lambda: (
-          f'{name}: {row.summary}' for name, row in presets.PRESETS.items()),
+          f'{name}: {row.summary}' for name, row in presets.PRESETS.items()
+          if domain.name in row.domains),
       'interventions': lambda: (
           f'{name}: {row.summary} ({row.paper})' for name, row in interventions.TABLE.items()),
   }

@@ -82,8 +82,7 @@ def make_agent(
     config: Config, network: network_types.QNetwork,
     optimizer: optax.GradientTransformation) -> Agent:
   """Q-learning on utilities [B, M, A] with a target network; `config` has the ingredients."""
-  atoms = heads.support(config.v_min, config.v_max, config.num_atoms)
-  critic_loss = losses.make(config.distribution, config.error_loss, atoms)
+  loss_fn = _make_loss(config, network)
 
   def init(key: Array) -> LearnerState:
     key, init_key = jax.random.split(key)
@@ -106,6 +105,32 @@ def make_agent(
     values = jnp.mean(jnp.max(q_values, axis=-1), axis=-1)
     return key, jnp.where(explore, random, greedy), values
 
+  def learn(state, transition, weights):
+    key, loss_key, shift_key = jax.random.split(state.key, 3)
+    if config.random_shift:
+      transition = _shift(shift_key, transition, config.random_shift)
+    (loss, (errors, value)), gradient = jax.value_and_grad(loss_fn, has_aux=True)(
+        state.params, state.target_params, loss_key, transition, weights)
+    updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    num_updates = state.num_updates + 1
+    target_params = optax.periodic_update(
+        params, state.target_params, num_updates, config.target_update_period)
+    metrics = dict(
+        loss=loss, gradient_norm=optax.global_norm(gradient), q_value=value,
+        update_norm=optax.global_norm(updates))
+    return LearnerState(params, target_params, opt_state, key, num_updates), errors, metrics
+
+  return Agent(jax.jit(init), jax.jit(act), jax.jit(learn, donate_argnums=0))
+
+
+def _make_loss(
+    config: Config, network: network_types.QNetwork,
+) -> Callable[..., tuple[Array, tuple[Array, Array]]]:
+  """The weighted loss of a batch, with the errors [B] and the mean greedy value beside it."""
+  atoms = heads.support(config.v_min, config.v_max, config.num_atoms)
+  critic_loss = losses.make(config.distribution, config.error_loss, atoms)
+
   def select(params, target_params, key, obs_t, target):
     """The output whose maxima are the bootstrapped actions."""
     if config.double:
@@ -124,23 +149,12 @@ def make_agent(
     value = jnp.mean(jnp.max(online.q_values, axis=-1))
     return jnp.mean(weights * each), (errors, value)
 
-  def learn(state, transition, weights):
-    key, loss_key, *shift_keys = jax.random.split(state.key, 4)
-    if config.random_shift:
-      obs_tm1, obs_t = (augment.random_shift(shift_key, obs, config.random_shift)
-                        for shift_key, obs in zip(
-                            shift_keys, (transition.obs_tm1, transition.obs_t), strict=True))
-      transition = transition._replace(obs_tm1=obs_tm1, obs_t=obs_t)
-    (loss, (errors, value)), gradient = jax.value_and_grad(loss_fn, has_aux=True)(
-        state.params, state.target_params, loss_key, transition, weights)
-    updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
-    num_updates = state.num_updates + 1
-    target_params = optax.periodic_update(
-        params, state.target_params, num_updates, config.target_update_period)
-    metrics = dict(
-        loss=loss, gradient_norm=optax.global_norm(gradient), q_value=value,
-        update_norm=optax.global_norm(updates))
-    return LearnerState(params, target_params, opt_state, key, num_updates), errors, metrics
+  return loss_fn
 
-  return Agent(jax.jit(init), jax.jit(act), jax.jit(learn, donate_argnums=0))
+
+def _shift(
+    key: Array, transition: replay_types.Transition, pad: int) -> replay_types.Transition:
+  key_tm1, key_t = jax.random.split(key)
+  return transition._replace(
+      obs_tm1=augment.random_shift(key_tm1, transition.obs_tm1, pad),
+      obs_t=augment.random_shift(key_t, transition.obs_t, pad))

@@ -82,8 +82,8 @@ def _network(config: Any) -> None:
   torso = torsos.TORSOS[config.torso]
   if config.norm == 'own' and not torso.has_own_norm:
     others = ', '.join(name for name, row in torsos.TORSOS.items() if row.has_own_norm)
-    _refuse(config, 'norm', f'torso={config.torso} has none; set norm=layer or torso to one of '
-            f'{others}')
+    _refuse(config, 'norm', f'torso={config.torso} has none of its own; set norm=none, norm=layer '
+            f'or torso to one of {others}')
   if config.random_shift and not torso.takes_frames:
     _refuse(config, 'random_shift', f'torso={config.torso} takes no frames; set random_shift=0')
 
@@ -112,8 +112,11 @@ def _check_support(config: Any) -> None:
     _refuse(config, 'num_atoms', 'must be at least 2 where distribution=categorical')
   if config.v_min >= config.v_max:
     _refuse(config, 'v_min', f'must be below v_max={config.v_max}')
+  if config.domain in _MAX_REWARD and config.discount == 1:
+    _refuse(config, 'discount', 'returns without a bound cannot be held by atoms; set it below 1 '
+            'or distribution=quantile')
   if config.domain in _MAX_REWARD:
-    least, most = 0.0, _MAX_REWARD[config.domain] / max(1 - config.discount, 1e-9)
+    least, most = 0.0, _MAX_REWARD[config.domain] / (1 - config.discount)
   elif config.reward_clip:
     least, most = -config.reward_clip, config.reward_clip
   else:

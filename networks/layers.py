@@ -61,7 +61,7 @@ def _keep(x: jax.Array, name: str) -> jax.Array:
 
 
 class Norm(NamedTuple):
-  """What stands before a nonlinearity: at most of them, and where a torso's paper has one."""
+  """What stands before a nonlinearity: before most, and where the torso's paper has one."""
   anywhere: Callable[[jax.Array, str], jax.Array]
   own: Callable[[jax.Array, str], jax.Array]
 

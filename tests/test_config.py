@@ -102,7 +102,8 @@ ATARI, C51 = dict(domain='atari'), dict(domain='control', agent='c51')
     (ATARI, {'distribution': 'quantile'},
      'shared_bias=true: one bias for all outputs contradicts distribution=quantile'),
     (ATARI, {'norm': 'own'},
-     'norm=own: torso=nature has none; set norm=layer or torso to one of drq, residual_mlp'),
+     'norm=own: torso=nature has none of its own; set norm=none, norm=layer or torso to one of '
+     'drq, residual_mlp'),
     (dict(domain='control'), {'random_shift': 4},
      'random_shift=4: torso=residual_mlp takes no frames; set random_shift=0'),
     (ATARI, {'eval_length': 0}, 'eval_length=0: must be at least 1 where eval_episodes=0'),
@@ -111,6 +112,9 @@ ATARI, C51 = dict(domain='atari'), dict(domain='control', agent='c51')
     (C51, {'v_max': 10.0}, 'v_max=10.0: must hold returns of up to 100; set v_max=100'),
     (C51, {'discount': 0.999},
      'v_max=100.0: must hold returns of up to 1000; set v_max=1000'),
+    (C51, {'discount': 1.0},
+     'discount=1.0: returns without a bound cannot be held by atoms; set it below 1 or '
+     'distribution=quantile'),
     (C51, {'v_min': 1.0}, 'v_min=1.0: must hold returns down to 0; set v_min=0'),
     (C51, {'v_min': 200.0}, 'v_min=200.0: must be below v_max=100.0'),
     (dict(domain='atari', agent='c51'), {'v_max': 0.5},

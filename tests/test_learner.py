@@ -239,7 +239,7 @@ def test_implicit_quantiles_select_with_another_draw_than_they_value_with():
       np.zeros((256, 4), np.float32), np.zeros((256, 1), np.int32), np.zeros(256, np.float32),
       np.ones(256, np.float32), np.zeros((256, 4), np.float32))
   state = agent.init(jax.random.key(0))
-  _, loss_key, *_ = jax.random.split(state.key, 4)
+  _, loss_key, _ = jax.random.split(state.key, 3)
   online_key, selector_key, target_key = jax.random.split(loss_key, 3)
   online, chooser, target = (
       network.apply({'scale': 1.0}, key, batch.obs_t).critics[0]
