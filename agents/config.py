@@ -37,7 +37,7 @@ class Config:
 
   # Network.
   torso: str = 'mlp'  # a row of networks/torsos.py
-  width: int = 1  # multiplies the channels of convolutions, and the units of the torso mlp
+  width: int = 1  # multiplies the torso's channels and units
   hidden_layers: int = 0  # ReLU layers between torso and outputs
   hidden_size: int = 512  # units of each
   norm: str = 'none'  # a row of NORMS in networks/layers.py, before nonlinearities
@@ -46,8 +46,8 @@ class Config:
   bins: int = 2  # choices in each dimension of a continuous action
   num_critics: int = 1  # act on their maximum, learn from their mean
   dueling: bool = False  # outputs are a value and advantages
-  noisy: bool = False  # weights of what follows the torso are drawn anew at each use
-  noisy_sigma: float = 0.1  # their standard deviation at the start, times sqrt(fan-in)
+  noisy: bool = False  # weights of hidden layers and outputs are drawn anew at each use
+  noisy_sigma: float = 0.1  # what their noise is scaled by at the start, times sqrt(fan-in)
 
   # What is learnt.
   double: bool = False  # the online network selects the bootstrapped action
@@ -125,12 +125,12 @@ def preset(agent: str, domain: str) -> dict[str, Any]:
 def resolve(
     domain: str, task: str, agent: str, interventions: Iterable[str],
     overrides: Mapping[str, Any], **flags) -> Config:
-  """Domain, preset, interventions, flags and overrides, each stronger than the one before."""
+  """Domain, preset, pixels, interventions, flags, overrides, each stronger than the one before."""
   names = tuple(interventions)
-  settings = dict(presets.DOMAINS[domain])
+  settings = dict(presets.DOMAINS[domain]) | preset(agent, domain)
   if flags.get('observations') == 'pixels':
     settings |= presets.PIXELS
-  settings |= preset(agent, domain) | interventions_lib.settings(names) | flags | overrides
+  settings |= interventions_lib.settings(names) | flags | overrides
   return Config(
       domain=domain, task=task, agent=agent, interventions=tuple(sorted(names)), **settings)
 

@@ -20,8 +20,19 @@ from replay import types
 
 Array = jax.Array
 
-# Of a TD error. Huber's has the gradient that dqn_zoo gets by clipping errors to 1 / batch_size.
-ERROR_LOSSES = {'huber': rlax.huber_loss, 'squared': jnp.square}
+
+
+def _clipped(errors: jax.Array) -> jax.Array:
+  """[B] TD errors -> half their squares, the gradient of their weighted mean clipped to 1 / B.
+
+  dqn_zoo's. With weights of 1 that is Huber's gradient; else a weight counts before the clipping.
+  """
+  bound = 1.0 / len(errors)
+  return rlax.l2_loss(rlax.clip_gradient(errors, -bound, bound))
+
+
+# Of TD errors [B].
+ERROR_LOSSES = {'clipped': _clipped, 'huber': rlax.huber_loss, 'squared': jnp.square}
 _HUBER = 1.0  # where quantile regression's loss turns linear
 
 

@@ -13,8 +13,8 @@ DOMAINS: Mapping[str, Settings] = {
     'atari': dict(
         unit='frames', run_length=200_000_000, eval_every=1_000_000, eval_length=500_000,
         probe_every=1_000_000, checkpoint_every=1_000_000, torso='nature', hidden_layers=1,
-        hidden_size=512, reward_clip=1.0, optimizer='rmsprop', learning_rate=2.5e-4,
-        optimizer_epsilon=0.01 / 32**2, replay_capacity=1_000_000, min_replay_size=50_000,
+        hidden_size=512, error_loss='clipped', reward_clip=1.0, optimizer='rmsprop',
+        learning_rate=2.5e-4, optimizer_epsilon=0.01 / 32**2, replay_capacity=1_000_000, min_replay_size=50_000,
         batch_size=32, steps_per_update=4, target_update_period=2_500,
         exploration_epsilon_end=0.01, exploration_decay_steps=1_000_000),
     'control': dict(
@@ -27,7 +27,10 @@ DOMAINS: Mapping[str, Settings] = {
         eval_epsilon=0.0),
 }
 
-# What Control from pixels changes: DecQN's encoder, then two ReLU layers, and random shifts.
+# What Control from pixels changes, whatever the agent: DecQN's encoder, two ReLU layers, random
+# shifts. Other than in DecQN's code the bottleneck is drawn as the convolutions are, the target has
+# an encoder of its own, one optimizer serves encoder and critics, and the replay is a tenth of the
+# size: a million transitions would take 21 GB.
 PIXELS: Settings = dict(
     torso='drq', initializer='truncated_fan_in', hidden_layers=2, hidden_size=1024,
     random_shift=4, replay_capacity=100_000)
@@ -118,7 +121,7 @@ PRESETS: Mapping[str, Preset] = {
             importance_exponent_begin=0.4, importance_exponent_end=1.0, optimizer='adam',
             learning_rate=1e-4, optimizer_epsilon=1.5e-4, max_gradient_norm=10.0,
             min_replay_size=1_600, steps_per_update=1, target_update_period=2_000,
-            replay_capacity=100_000, eval_epsilon=0.0)),
+            replay_capacity=100_000)),
     'decqn': _preset(
         'decoupled Q-learning: twin critics, prioritized, LayerNorm of its own (Seyde et al. 2023)',
         dict(**_DECQN, norm='own'), control={}),

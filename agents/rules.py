@@ -80,6 +80,9 @@ def _sizes(config: Any) -> None:
 
 def _network(config: Any) -> None:
   torso = torsos.TORSOS[config.torso]
+  if config.observations == 'pixels' and not torso.takes_frames:
+    others = ', '.join(name for name, row in torsos.TORSOS.items() if row.takes_frames)
+    _refuse(config, 'torso', f'takes no frames, which observations=pixels are; set one of {others}')
   if config.norm == 'own' and not torso.has_own_norm:
     others = ', '.join(name for name, row in torsos.TORSOS.items() if row.has_own_norm)
     _refuse(config, 'norm', f'torso={config.torso} has none of its own; set norm=none, norm=layer '

@@ -66,10 +66,13 @@ def _check(folder: pathlib.Path, config: Config, resume: bool) -> dict[str, Any]
     raise errors.UsageError(
         f'run_dir={folder}: its {CONFIG} must be one that a run wrote: {error!r}') from None
   wanted = _as_json(config)
+  if missing := [name for name in wanted if name not in stored]:
+    raise errors.UsageError(
+        f'run_dir={folder}: must be a run of this version; its {CONFIG} lacks {", ".join(missing)}')
   for name in wanted:
-    if name not in _MAY_CHANGE and stored.get(name) != wanted[name]:
+    if name not in _MAY_CHANGE and stored[name] != wanted[name]:
       raise errors.UsageError(
-          f'run_dir={folder}: belongs to another config: there {name}={stored.get(name)}, '
+          f'run_dir={folder}: belongs to another config: there {name}={stored[name]}, '
           f'here {name}={wanted[name]}')
   if checkpoint.newest(folder / 'checkpoints') is None and _was_trained(folder):
     raise errors.UsageError(

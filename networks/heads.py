@@ -20,7 +20,7 @@ class Head(NamedTuple):
   hidden_layers: int = 0  # ReLU layers before the outputs
   hidden_size: int = 512
   dueling: bool = False
-  noisy_sigma: float = 0.0  # of every linear layer here; 0: no noise
+  noisy_sigma: float = 0.0  # of hidden layers and outputs; 0: no noise
   shared_bias: bool = False
   distribution: str = 'none'  # of DISTRIBUTIONS
   num_atoms: int = 51  # N; quantiles drawn, where implicit

@@ -41,7 +41,9 @@ INITIALIZERS = {
     # Acme's and so DecQN's from states.
     'uniform_fan_out': _scaled(0.333, 'fan_out', 'uniform'),
     # Sonnet's and so DecQN's from pixels.
-    'truncated_fan_in': _scaled(1.0, 'fan_in', 'truncated_normal'),
+    'truncated_fan_in': Initializer(
+        lambda fan_in: hk.initializers.TruncatedNormal(1.0 / np.sqrt(fan_in)),
+        lambda fan_in: hk.initializers.Constant(0.0)),
     # Dopamine's for DQN (Flax's xavier_uniform) and for its distributional agents.
     'glorot_uniform': _scaled(1.0, 'fan_avg', 'uniform'),
     'narrow_fan_in': _scaled(1.0 / np.sqrt(3.0), 'fan_in', 'uniform'),
@@ -90,7 +92,7 @@ class Style(NamedTuple):
   """What is common to a network's layers."""
   initializer: str = 'uniform_fan_in'  # a row of INITIALIZERS
   norm: str = 'none'  # a row of NORMS, applied before every nonlinearity
-  width: int = 1  # multiplies the channels of convolutions, and the units of the plain MLP
+  width: int = 1  # multiplies the torso's channels and units
 
   def linear(
       self, x: jax.Array, size: int, name: str, with_bias: bool = True,

@@ -16,7 +16,7 @@ class NoisyLinear(hk.Module):
   def __init__(
       self, size: int, sigma: float, with_bias: bool, w_init: hk.initializers.Initializer,
       b_init: hk.initializers.Initializer, name: str):
-    """Args: `sigma` / sqrt(fan-in) is the initial standard deviation of every weight."""
+    """Args: `sigma` / sqrt(fan-in) is what every weight's noise is scaled by at first."""
     super().__init__(name)
     self._size, self._sigma, self._with_bias = size, sigma, with_bias
     self._w_init, self._b_init = w_init, b_init

@@ -52,25 +52,26 @@ def _impala(x: jax.Array, style: Style) -> Features:
 
 
 def _drq(x: jax.Array, style: Style) -> Features:
-  """DecQN's pixel network, after DrQ-v2's encoder (Yarats et al. 2021), up to 100 features."""
+  """DecQN's pixel network, after DrQ-v2's encoder (Yarats et al. 2021): -> 100 * width."""
   x, features = _pixels(x) - 0.5, {}
   for name, stride in (('conv1', 2), ('conv2', 1), ('conv3', 1), ('conv4', 1)):
     x = style.conv(x, 32, 3, stride, name, 'SAME')
     features[name] = style.nonlinear(x, name, 'relu')
     x = features[name].activation
-  x = style.linear(hk.Flatten()(x), 100, 'bottleneck')
+  x = style.linear(hk.Flatten()(x), 100 * style.width, 'bottleneck')
   features['bottleneck'] = style.nonlinear(x, 'bottleneck', 'tanh', own_norm=True)
   return features
 
 
 def _residual_mlp(x: jax.Array, style: Style) -> Features:
-  """DecQN's state network (Seyde et al. 2023): [B, D] -> 512.
+  """DecQN's state network (Seyde et al. 2023): [B, D] -> 512 * width.
 
   A linear layer, one residual block of two, ELU after the sum, whose own norm is DecQN's.
   """
-  skip = style.linear(hk.Flatten()(x).astype(jnp.float32), 512, 'dense1')
-  hidden = style.nonlinear(style.linear(skip, 512, 'dense2'), 'dense2', 'relu')
-  x = skip + style.linear(hidden.activation, 512, 'dense3')
+  size = 512 * style.width
+  skip = style.linear(hk.Flatten()(x).astype(jnp.float32), size, 'dense1')
+  hidden = style.nonlinear(style.linear(skip, size, 'dense2'), 'dense2', 'relu')
+  x = skip + style.linear(hidden.activation, size, 'dense3')
   return {'dense2': hidden, 'dense3': style.nonlinear(x, 'dense3', 'elu', own_norm=True)}
 
 

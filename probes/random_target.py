@@ -95,7 +95,8 @@ def fit_random_targets(network: types.QNetwork, params: types.Params,
 
 def plasticity(fit: RandomTargetFit) -> np.ndarray:
   """Returns b - final loss for each target, [K]; NaN where the loss is not finite."""
-  losses = np.where(np.isfinite(fit.final_losses), fit.final_losses, np.nan)
+  # In float64, so that means of differences are differences of means.
+  losses = np.where(np.isfinite(fit.final_losses), fit.final_losses, np.nan).astype(np.float64)
   return fit.target_variances - losses
 
 

@@ -134,6 +134,18 @@ def test_a_damaged_config_is_refused(capsys, tmp_path, text):
   assert re.match(r'run_dir=.*: its config.json must be one that a run wrote', line), line
 
 
+def test_a_folder_of_an_older_version_is_refused(capsys, finished, tmp_path):
+  folder = tmp_path / 'run'
+  shutil.copytree(finished, folder)
+  stored = json.loads((folder / 'config.json').read_text())
+  del stored['num_critics']
+  (folder / 'config.json').write_text(json.dumps(stored))
+  line = refuse(capsys, tmp_path, run_control.CONTROL, 'run_control.py', f'--run_dir={folder}',
+                *SMALL, '--resume')
+  assert line.endswith(
+      'must be a run of this version; its config.json lacks num_critics'), line
+
+
 @pytest.mark.parametrize('name', ['x' * 300, 'config.json/run'])
 def test_an_impossible_folder_is_refused(capsys, tmp_path, name):
   (tmp_path / 'config.json').mkdir()

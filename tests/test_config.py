@@ -106,6 +106,8 @@ ATARI, C51 = dict(domain='atari'), dict(domain='control', agent='c51')
      'drq, residual_mlp'),
     (dict(domain='control'), {'random_shift': 4},
      'random_shift=4: torso=residual_mlp takes no frames; set random_shift=0'),
+    (dict(domain='control', observations='pixels'), {'torso': 'residual_mlp'},
+     'torso=residual_mlp: takes no frames, which observations=pixels are; set one of nature, '),
     (ATARI, {'eval_length': 0}, 'eval_length=0: must be at least 1 where eval_episodes=0'),
     (C51, {'num_atoms': 1},
      'num_atoms=1: must be at least 2 where distribution=categorical'),

@@ -321,6 +321,20 @@ def test_critics_with_distributions_learn_from_their_mean_by_hand():
 
 
 @pytest.mark.parametrize('name, expected', [
-    ('huber', [0.125, 1.5]), ('squared', [0.25, 4.0])])
+    ('huber', [0.125, 1.5]), ('squared', [0.25, 4.0]), ('clipped', [0.125, 2.0])])
 def test_losses_of_errors_by_hand(name, expected):
   np.testing.assert_allclose(losses.ERROR_LOSSES[name](np.array([0.5, -2.0])), expected)
+
+
+def test_clipped_errors_count_their_weights_before_the_clipping():
+  # dqn_zoo clips the gradient of mean(weights * errors^2 / 2) to 1 / batch_size each.
+  errors, weights = np.array([0.5, -3.0, 3.0, 8.0]), np.array([1.0, 1.0, 0.25, 0.25])
+
+  def loss(errors, name):
+    return (weights * losses.ERROR_LOSSES[name](errors)).mean()
+
+  gradient = jax.grad(loss)(errors, 'clipped')
+  np.testing.assert_allclose(4 * gradient, [0.5, -1.0, 0.75, 1.0], rtol=1e-6)
+  # Huber's clips before.
+  gradient = jax.grad(loss)(errors, 'huber')
+  np.testing.assert_allclose(4 * gradient, [0.5, -1.0, 0.25, 0.25], rtol=1e-6)

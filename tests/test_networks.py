@@ -129,3 +129,29 @@ def test_unknown_torso_is_refused_by_name():
     q_network.make(
         torso='vgg', observation_shape=(1,), observation_dtype='float32', head=heads.Head(1, 2),
         style=layers.Style())
+
+
+@pytest.mark.parametrize('torso', torsos.TORSOS)
+def test_width_multiplies_every_hidden_layer(torso):
+  def sizes(width):
+    network = make(torso, width=width)
+    out = jax.eval_shape(
+        lambda key: network.apply(network.init(key), key, observations(torso, 2)),
+        jax.random.key(0))
+    return {name: layer.activation.shape[-1] for name, layer in out.features.items()}
+
+  narrow, wide = sizes(1), sizes(3)
+  assert wide == {name: 3 * size for name, size in narrow.items()}
+
+
+def test_impala_has_the_published_parameters():
+  params = jax.eval_shape(make('impala').init, jax.random.key(0))
+  kernels = {name: tensors['w'].shape for name, tensors in params.items() if 'stack' in name}
+  expected, before = {}, 4
+  for i, channels in enumerate((16, 32, 32), 1):
+    expected[f'stack{i}_conv'] = (3, 3, before, channels)
+    expected |= {f'stack{i}_block{j}_conv{k}': (3, 3, channels, channels)
+                 for j in (1, 2) for k in (1, 2)}
+    before = channels
+  assert kernels == expected
+  assert params['head']['w'].shape == (11 * 11 * 32, 6)  # 84 -> 42 -> 21 -> 11

@@ -7,6 +7,7 @@ from dm_env import specs
 
 from agents import actions, errors, learner, presets
 from agents import config as config_lib
+from replay import types
 from tests import catch_runs
 
 NUM_ACTIONS = 6
@@ -22,7 +23,7 @@ SHARED = dict(
     torso='nature', hidden_layers=1, hidden_size=512, norm='none', discount=0.99, reward_clip=1.0,
     batch_size=32, steps_per_update=16 // 4, replay_capacity=1_000_000, n_step=1, double=False,
     dueling=False, noisy=False, prioritized=False, distribution='none', shared_bias=False,
-    error_loss='huber', initializer='uniform_fan_in', run_length=200_000_000, num_critics=1)
+    error_loss='clipped', initializer='uniform_fan_in', run_length=200_000_000, num_critics=1)
 EPSILON = dict(
     exploration_epsilon_begin=1.0, exploration_epsilon_end=0.01,
     exploration_decay_steps=200_000_000 * 2 // 100 // 4)
@@ -224,24 +225,80 @@ def test_two_critics_start_apart():
 
 # What Catch needs to be learnt in seconds: a small network, early and frequent updates.
 SMALL = dict(
-    torso='mlp', hidden_layers=1, hidden_size=64, initializer='uniform_fan_in', norm='none',
+    torso='mlp', hidden_layers=1, hidden_size=64, initializer='uniform_fan_in',
     min_replay_size=100, replay_capacity=4000, steps_per_update=2, target_update_period=50,
     optimizer='adam', learning_rate=1e-3, optimizer_epsilon=1e-8, exploration_decay_steps=1000,
     exploration_epsilon_begin=1.0, exploration_epsilon_end=0.05, discount=0.95, eval_length=250,
-    unit='steps', eval_epsilon=0.0, run_length=3000)
+    unit='steps', eval_epsilon=0.0, run_length=2500, batch_size=32)
 FEWER = {
     'categorical': dict(num_atoms=21, v_min=-2.0, v_max=2.0), 'quantile': dict(num_atoms=16),
     'implicit': dict(num_atoms=8), 'none': {}}
+# With its own network and learning rate, which do well here.
+OWN_NETWORK = dict(torso='residual_mlp', hidden_layers=0, learning_rate=1e-4)
 
 
 @pytest.mark.parametrize('domain, agent', [row[:2] for row in TABLE], ids=[r[1] for r in TABLE])
 def test_learns_catch(domain, agent):
-  distribution = resolve(agent, domain).distribution
-  changes = SMALL | FEWER[distribution] | dict(n_step=min(resolve(agent, domain).n_step, 3))
+  published = resolve(agent, domain)
+  changes = SMALL | FEWER[published.distribution] | dict(n_step=min(published.n_step, 3))
+  if domain == 'control':
+    changes |= OWN_NETWORK
   config = config_lib.resolve(domain, 'catch', agent, [], changes)
+  assert config.norm == published.norm
   run = catch_runs.build(config)
   state, _ = catch_runs.train(run, config.run_length)
   assert catch_runs.mean_return(run, state) > 0.8
+
+
+def build(agent, domain, action_spec, shape, dtype, **overrides):
+  config = resolve(agent, domain, **overrides)
+  network = learner.make_network(
+      config, shape, dtype, actions.action_map(action_spec, config.bins))
+  return config, learner.make_agent(config, network, learner.make_optimizer(config))
+
+
+def random_batch(config, size, shape, dtype, num_dims):
+  rng = np.random.default_rng(0)
+  obs_tm1, obs_t = rng.uniform(0, 255, (2, size, *shape)).astype(dtype)
+  return types.Transition(
+      obs_tm1, rng.integers(0, config.bins, (size, num_dims), np.int32),
+      rng.uniform(0, 1, size).astype(np.float32), np.full(size, 0.9, np.float32), obs_t)
+
+
+ON_CONTROL = [name for name, row in presets.PRESETS.items() if 'control' in row.domains]
+
+
+@pytest.mark.parametrize('agent', ON_CONTROL)
+def test_acts_and_learns_in_three_action_dimensions(agent):
+  spec = specs.BoundedArray((3,), np.float32, -1, 1)
+  config, made = build(agent, 'control', spec, (5,), 'float32')
+  batch = random_batch(config, 8, (5,), np.float32, 3)
+  state = made.init(jax.random.key(0))
+  before = jax.tree.map(np.array, state.params)
+  _, choices, values = made.act(state.params, jax.random.key(1), batch.obs_t, 0.5)
+  assert choices.shape == (8, 3) and values.shape == (8,)
+  state, errors, metrics = made.learn(state, batch, np.ones(8, np.float32))
+  assert errors.shape == (8,) and np.isfinite(errors).all() and np.isfinite(metrics['loss'])
+  moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), before, state.params)
+  assert all(jax.tree.leaves(moved))
+
+
+@pytest.mark.parametrize('agent', ON_CONTROL)
+def test_from_pixels_every_agent_has_decqns_encoder_and_two_layers(agent):
+  config = config_lib.resolve('control', 'test', agent, [], {}, observations='pixels')
+  assert (config.torso, config.hidden_layers, config.hidden_size, config.random_shift) == (
+      'drq', 2, 1024, 4)
+  spec = actions.action_map(specs.BoundedArray((2,), np.float32, -1, 1), config.bins)
+  network = learner.make_network(config, (3, 84, 84, 3), 'uint8', spec)
+  shapes = shapes_of(jax.eval_shape(network.init, jax.random.key(0)))
+  convs = {name: shape for name, shape in shapes.items() if name.startswith('conv')}
+  assert convs == {'conv1/w': (3, 3, 9, 32), 'conv1/b': (32,)} | {
+      f'conv{i}/{name}': shape for i in (2, 3, 4)
+      for name, shape in (('w', (3, 3, 32, 32)), ('b', (32,)))}
+  assert shapes['bottleneck/w'] == (42 * 42 * 32, 100)
+  assert ('bottleneck_norm/scale' in shapes) == (agent == 'decqn')
+  hidden = {shape for name, shape in shapes.items() if 'hidden' in name and name.endswith('/w')}
+  assert hidden == {(100, 1024), (1024, 1024)}
 
 
 @pytest.mark.parametrize('agent, domain, others', [
@@ -259,13 +316,21 @@ ABLATIONS = {
     'distribution': 'none', 'noisy': 'false'}
 
 
+@pytest.mark.parametrize('domain', ['atari', 'control'])
 @pytest.mark.parametrize('name', ABLATIONS)
-def test_an_ablation_of_rainbow_is_one_setting(name):
+def test_an_ablation_of_rainbow_is_one_setting(name, domain):
   overrides = config_lib.parse_overrides([f'{name}={ABLATIONS[name]}'])
-  for domain in ('atari', 'control'):
-    config = config_lib.resolve(domain, 'test', 'rainbow', [], overrides)
-    assert getattr(config, name) == overrides[name]
-    assert getattr(config, name) != getattr(resolve('rainbow', domain), name) or name == 'n_step'
+  assert overrides[name] != getattr(resolve('rainbow', domain), name)
+  if domain == 'atari':
+    spec, num_dims = specs.DiscreteArray(NUM_ACTIONS), 1
+  else:
+    spec, num_dims = specs.BoundedArray((3,), np.float32, -1, 1), 3
+  config, made = build('rainbow', domain, spec, (5,), 'float32', torso='mlp', hidden_size=8,
+                       **overrides)
+  state, errors, _ = made.learn(
+      made.init(jax.random.key(0)), random_batch(config, 4, (5,), np.float32, num_dims),
+      np.ones(4, np.float32))
+  assert np.isfinite(errors).all() and int(state.num_updates) == 1
 
 
 @pytest.mark.parametrize('agent', ['c51', 'qr_dqn', 'iqn', 'rainbow', 'prioritized', 'dueling'])
