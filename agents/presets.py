@@ -14,8 +14,8 @@ DOMAINS: Mapping[str, Settings] = {
         unit='frames', run_length=200_000_000, eval_every=1_000_000, eval_length=500_000,
         probe_every=1_000_000, checkpoint_every=1_000_000, torso='nature', hidden_layers=1,
         hidden_size=512, error_loss='clipped', reward_clip=1.0, optimizer='rmsprop',
-        learning_rate=2.5e-4, optimizer_epsilon=0.01 / 32**2, replay_capacity=1_000_000, min_replay_size=50_000,
-        batch_size=32, steps_per_update=4, target_update_period=2_500,
+        learning_rate=2.5e-4, optimizer_epsilon=0.01 / 32**2, replay_capacity=1_000_000,
+        min_replay_size=50_000, batch_size=32, steps_per_update=4, target_update_period=2_500,
         exploration_epsilon_end=0.01, exploration_decay_steps=1_000_000),
     'control': dict(
         unit='steps', run_length=1_000_000, eval_every=25_000, eval_length=10_000,

@@ -65,6 +65,15 @@ def _check(folder: pathlib.Path, config: Config, resume: bool) -> dict[str, Any]
   except (ValueError, KeyError, TypeError) as error:
     raise errors.UsageError(
         f'run_dir={folder}: its {CONFIG} must be one that a run wrote: {error!r}') from None
+  _check_same(folder, stored, config)
+  if checkpoint.newest(folder / 'checkpoints') is None and _was_trained(folder):
+    raise errors.UsageError(
+        f'run_dir={folder}: must have a checkpoint to go on from; there is none, and starting '
+        'over would lose its rows')
+  return stored
+
+
+def _check_same(folder: pathlib.Path, stored: dict[str, Any], config: Config) -> None:
   wanted = _as_json(config)
   if missing := [name for name in wanted if name not in stored]:
     raise errors.UsageError(
@@ -74,11 +83,6 @@ def _check(folder: pathlib.Path, config: Config, resume: bool) -> dict[str, Any]
       raise errors.UsageError(
           f'run_dir={folder}: belongs to another config: there {name}={stored[name]}, '
           f'here {name}={wanted[name]}')
-  if checkpoint.newest(folder / 'checkpoints') is None and _was_trained(folder):
-    raise errors.UsageError(
-        f'run_dir={folder}: must have a checkpoint to go on from; there is none, and starting '
-        'over would lose its rows')
-  return stored
 
 
 def _content(folder: pathlib.Path) -> list[pathlib.Path]:

@@ -316,19 +316,17 @@ ABLATIONS = {
     'distribution': 'none', 'noisy': 'false'}
 
 
-@pytest.mark.parametrize('domain', ['atari', 'control'])
 @pytest.mark.parametrize('name', ABLATIONS)
-def test_an_ablation_of_rainbow_is_one_setting(name, domain):
+def test_an_ablation_of_rainbow_is_one_setting(name):
   overrides = config_lib.parse_overrides([f'{name}={ABLATIONS[name]}'])
-  assert overrides[name] != getattr(resolve('rainbow', domain), name)
-  if domain == 'atari':
-    spec, num_dims = specs.DiscreteArray(NUM_ACTIONS), 1
-  else:
-    spec, num_dims = specs.BoundedArray((3,), np.float32, -1, 1), 3
-  config, made = build('rainbow', domain, spec, (5,), 'float32', torso='mlp', hidden_size=8,
+  for domain in ('atari', 'control'):
+    assert overrides[name] != getattr(resolve('rainbow', domain), name)
+    assert getattr(resolve('rainbow', domain, **overrides), name) == overrides[name]
+  spec = specs.BoundedArray((3,), np.float32, -1, 1)
+  config, made = build('rainbow', 'control', spec, (5,), 'float32', torso='mlp', hidden_size=8,
                        **overrides)
   state, errors, _ = made.learn(
-      made.init(jax.random.key(0)), random_batch(config, 4, (5,), np.float32, num_dims),
+      made.init(jax.random.key(0)), random_batch(config, 4, (5,), np.float32, 3),
       np.ones(4, np.float32))
   assert np.isfinite(errors).all() and int(state.num_updates) == 1
 
