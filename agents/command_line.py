@@ -138,7 +138,7 @@ def _resolve(domain: Domain, values: flags.FlagValues) -> Command:
     raise errors.UsageError(
         f'eval_{presets.DOMAINS[domain.name]["unit"]}=0: must be at least 1 where eval_episodes=0')
   config = config_lib.resolve(
-      domain.name, settings.pop('task'), values.agent, _names(values.interventions), overrides,
+      domain.name, settings.pop('task'), values.agent, [values.interventions], overrides,
       **settings, seed=values.seed, num_envs=values.num_envs,
       replay=values.replay or factory.default_kind())
   track = _names(values.track)

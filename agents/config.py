@@ -20,6 +20,7 @@ class Config:
   task: str  # a game or a task, in the domain's own names
   agent: str = 'double_dqn'  # a row of presets.PRESETS
   interventions: tuple[str, ...] = ()  # rows of interventions.TABLE, sorted
+  intervention_parameters: tuple[tuple[str, Any], ...] = ()  # ('redo.period', 1000), …, sorted
   protocol: str = ''  # Atari: a row of envs/protocols.py
   observations: str = 'state'  # Control: state, pixels
   seed: int = 1
@@ -40,7 +41,13 @@ class Config:
   width: int = 1  # multiplies the torso's channels and units
   hidden_layers: int = 0  # ReLU layers between torso and outputs
   hidden_size: int = 512  # units of each
-  norm: str = 'none'  # a row of NORMS in networks/layers.py, before nonlinearities
+  norm: str = 'none'  # a row of networks/norms.py, before nonlinearities
+  norm_affine: bool = True  # with a trained scale and offset
+  spectral_norm: bool = False  # hidden kernels divided by their largest singular value
+  activation: str = ''  # a row of ACTIVATIONS in networks/layers.py in place of the torso's own
+  hidden_bias: bool = True  # of layers that a normalization follows
+  auxiliary_outputs: int = 0  # linear outputs of the torso beside the Q-values
+  injection: bool = False  # the head has two copies, whose difference may be added to it
   initializer: str = 'uniform_fan_in'  # a row of INITIALIZERS in networks/layers.py
   shared_bias: bool = False  # one bias for all outputs
   bins: int = 2  # choices in each dimension of a continuous action
@@ -51,10 +58,13 @@ class Config:
 
   # What is learnt.
   double: bool = False  # the online network selects the bootstrapped action
-  distribution: str = 'none'  # of returns: none, categorical, quantile, implicit (quantiles)
+  distribution: str = 'none'  # a row of networks/distributions.py
   num_atoms: int = 51  # atoms, or quantiles
-  v_min: float = -10.0  # returns of the first and the last atom, where categorical
+  v_min: float = -10.0  # returns of the first and the last atom, where there are atoms
   v_max: float = 10.0
+  symlog: bool = False  # atoms evenly spaced in sign(x) log(1 + |x|)
+  hl_gauss_sigma: float = 0.75  # of the Gaussian that a return becomes, in distances of atoms
+  label_smoothing: float = 0.0  # part of a target distribution that is uniform
   error_loss: str = 'huber'  # a row of losses.ERROR_LOSSES, without a distribution
   discount: float = 0.99  # per agent step
   n_step: int = 1  # agent steps
@@ -65,8 +75,12 @@ class Config:
   batch_size: int = 32  # transitions
   steps_per_update: int = 4  # agent steps
   target_update_period: int = 2_500  # updates
-  optimizer: str = 'adam'  # adam, rmsprop (centred, decay 0.95)
+  optimizer: str = 'adam'  # a row of agents/optimizers.py
   learning_rate: float = 1e-4
+  adam_b1: float = 0.9  # decay of Adam's first moment, for each update
+  adam_b2: float = 0.999  # of its second
+  count_each: bool = False  # Adam corrects its moments' bias by each weight's own age
+  parameter_free: bool = False  # steps are scaled by TRAC
   optimizer_epsilon: float = 1e-8
   max_gradient_norm: float = 0.0  # over all parameters; 0: none
   weight_decay: float = 0.0  # decoupled, kernels only; a step shrinks by learning_rate * this
@@ -104,7 +118,9 @@ class Config:
 
 
 # Fields that other fields were resolved from: they have a flag of their own.
-_IDENTITY = ('domain', 'task', 'agent', 'interventions', 'protocol', 'observations', 'unit')
+_IDENTITY = (
+    'domain', 'task', 'agent', 'interventions', 'intervention_parameters', 'protocol',
+    'observations', 'unit')
 
 
 def preset(agent: str, domain: str) -> dict[str, Any]:
@@ -125,14 +141,21 @@ def preset(agent: str, domain: str) -> dict[str, Any]:
 def resolve(
     domain: str, task: str, agent: str, interventions: Iterable[str],
     overrides: Mapping[str, Any], **flags) -> Config:
-  """Domain, preset, pixels, interventions, flags, overrides, each stronger than the one before."""
-  names = tuple(interventions)
+  """Domain, preset, pixels, interventions, flags, overrides, each stronger than the one before.
+
+  An intervention may carry parameters, as in 'redo(period=1000)'; overrides whose name has a dot
+  are such parameters too, as text.
+  """
+  dotted = {name: text for name, text in overrides.items() if '.' in name}
+  chosen = interventions_lib.choose(interventions_lib.parse(','.join(interventions)), dotted)
   settings = dict(presets.DOMAINS[domain]) | preset(agent, domain)
   if flags.get('observations') == 'pixels':
     settings |= presets.PIXELS
-  settings |= interventions_lib.settings(names) | flags | overrides
+  settings |= chosen.settings | flags
+  settings |= {name: value for name, value in overrides.items() if name not in dotted}
   return Config(
-      domain=domain, task=task, agent=agent, interventions=tuple(sorted(names)), **settings)
+      domain=domain, task=task, agent=agent, interventions=chosen.names,
+      intervention_parameters=chosen.parameters, **settings)
 
 
 def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
@@ -145,21 +168,12 @@ def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
       raise errors.UsageError(f'set={word}: must be name=value')
     if name in _IDENTITY:
       raise errors.UsageError(f'set={word}: {name} has a flag of its own or follows from one')
-    if name not in fields:
-      raise errors.unknown('set', name, fields)
     if name in overrides:
       raise errors.UsageError(f'set={word}: {name} is set twice')
-    overrides[name] = _parse(name, text, fields[name])
+    if '.' in name:  # Of an intervention, which knows its type.
+      overrides[name] = text
+      continue
+    if name not in fields:
+      raise errors.unknown('set', name, fields)
+    overrides[name] = errors.typed(f'set={name}', text, fields[name])
   return overrides
-
-
-def _parse(name: str, text: str, kind: type) -> Any:
-  try:
-    if kind is bool:
-      return {'true': True, 'false': False}[text.lower()]
-    if kind is int:
-      return int(text.replace('_', ''))
-    return kind(text)
-  except (KeyError, ValueError):
-    word = {bool: 'true or false', int: 'a whole number', float: 'a number'}[kind]
-    raise errors.UsageError(f'set={name}={text}: must be {word}') from None

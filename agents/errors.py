@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class UsageError(ValueError):
@@ -14,3 +15,20 @@ def unknown(name: str, value: str, known: Iterable[str]) -> UsageError:
   near = difflib.get_close_matches(value, known, cutoff=0.5)
   hint = f'did you mean {" or ".join(near)}?' if near else f'known are {", ".join(known)}'
   return UsageError(f'{name}={value}: unknown; {hint}')
+
+
+def typed(name: str, text: str, kind: type) -> Any:
+  """A value of the type, from a word on the command line.
+
+  Raises:
+    UsageError: the word is no such value.
+  """
+  try:
+    if kind is bool:
+      return {'true': True, 'false': False}[text.lower()]
+    if kind is int:
+      return int(text.replace('_', ''))
+    return kind(text)
+  except (KeyError, ValueError):
+    word = {bool: 'true or false', int: 'a whole number', float: 'a number'}[kind]
+    raise UsageError(f'{name}={text}: must be {word}') from None

@@ -1,51 +1,197 @@
-"""The table of interventions: each is a name for settings of ordinary Config fields.
+"""The table of interventions: each is a name for settings and, where those do not do, a mechanism.
 
 Nothing else asks for an intervention by name: what a setting does stands where it acts (the
-network's style, the optimiser's chain).
+network's style, the loss, the optimizer's chain), and what a mechanism does in the module that the
+row names. `docs` of a row say what it touches; `parameters` can be set as in
+`--interventions=redo(period=1000)` or by `--set=redo.period=1000`.
 """
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from agents import errors
+from agents import errors, penalties
+from agents.mechanism import Mechanism
+from networks import types
+
+Rule = tuple[Callable[[Any], bool], str]
+_POSITIVE: Rule = (lambda x: x > 0, 'above 0')
+_AT_LEAST_0: Rule = (lambda x: x >= 0, 'at least 0')
+_COUNT: Rule = (lambda x: x >= 1, 'at least 1')
+_FRACTION: Rule = (lambda x: 0 <= x <= 1, 'from 0 to 1')
+
+
+def _one_of(*names: str) -> Rule:
+  return names.__contains__, f'one of {", ".join(names)}'
+
+
+class Parameter(NamedTuple):
+  """A number or name that a user may set; its default has its type."""
+  default: Any
+  rule: Rule = (lambda x: True, '')  # of a Config field: that field's own
+  field: str = ''  # the Config field that it sets; none: the mechanism takes it
 
 
 class Intervention(NamedTuple):
   """A row of the table."""
+  kind: str
   summary: str
   paper: str
-  settings: Mapping[str, Any]  # Config fields
+  touches: str  # of network, loss, optimizer, state, target, moments
+  settings: Mapping[str, Any] = {}  # Config fields that it sets, whatever its parameters
+  parameters: Mapping[str, Parameter] = {}
+  # Network and the parameters without a field, by name -> what the learner calls.
+  mechanism: Callable[..., Mechanism] | None = None
 
+
+def _norm(norm: str, summary: str, paper: str) -> Intervention:
+  affine = Parameter(True, field='norm_affine')
+  return Intervention(
+      'normalization', summary, paper, 'network', {'norm': norm}, {'affine': affine})
+
+
+def _activation(activation: str, summary: str, paper: str) -> Intervention:
+  return Intervention('activation', summary, paper, 'network', {'activation': activation})
+
+
+_SCOPE = Parameter('all', _one_of('all', 'kernels'))
+_PERIOD = Parameter(1, _COUNT)
 
 TABLE: Mapping[str, Intervention] = {
-    'ln': Intervention(
-        'layer normalization before every nonlinearity',
-        'Ba et al. 2016; Lyle et al. 2024',
-        {'norm': 'layer'}),
+    'ln': _norm(
+        'layer', 'layer normalization before every nonlinearity',
+        'Ba et al. 2016; Lyle et al. 2024'),
     'wd': Intervention(
-        'decoupled weight decay on kernels; a step shrinks them by learning_rate * weight_decay',
-        'Loshchilov & Hutter 2019; the strength is that of Lee et al. 2024 (SimBa)',
-        {'weight_decay': 1e-2}),
+        'norm control',
+        'decoupled weight decay on kernels; a step shrinks them by learning_rate * strength',
+        'Loshchilov & Hutter 2019; the strength is that of Lee et al. 2024 (SimBa)', 'optimizer',
+        parameters={'strength': Parameter(1e-2, field='weight_decay')}),
+    'l2': Intervention(
+        'norm control', 'strength times the squared norm of the parameters, added to the loss',
+        'Lyle et al. 2024', 'loss',
+        parameters={'strength': Parameter(1e-5, _POSITIVE), 'scope': _SCOPE},
+        mechanism=penalties.l2),
 }
 
+# Who cannot go with whom, and why: names, names, reason. Two rows that set one field to different
+# values exclude each other without a word here.
+CONFLICTS: tuple[tuple[tuple[str, ...], tuple[str, ...], str], ...] = ()
 
-def settings(names: Iterable[str]) -> dict[str, Any]:
-  """The settings of some interventions together, whatever their order.
+
+class Chosen(NamedTuple):
+  """Some interventions, checked."""
+  names: tuple[str, ...]  # sorted
+  settings: dict[str, Any]  # Config fields
+  parameters: tuple[tuple[str, Any], ...]  # ('redo.period', 1000), …, sorted
+
+
+def parse(text: str) -> dict[str, dict[str, str]]:
+  """'ln,redo(period=1000,tau=0.1)' -> {'ln': {}, 'redo': {'period': '1000', 'tau': '0.1'}}.
 
   Raises:
-    UsageError: a name is unknown or given twice, or two set one field to different values.
+    UsageError: the text cannot be read, or a name is given twice.
   """
-  merged, setter, seen = {}, {}, set()
-  for name in names:
+  found = {}
+  for word in re.findall(r'(?:[^,(]|\([^)]*\)?)+', text):
+    match = re.fullmatch(r'\s*([^(\s]+)\s*(?:\((.*)\))?\s*', word)
+    if not word.strip():
+      continue
+    if not match:
+      raise errors.UsageError(
+          f'interventions={word.strip()}: must be NAME or NAME(PARAMETER=VALUE,...)')
+    name, inside = match.groups()
+    if name in found:
+      raise errors.UsageError(f'interventions={name}: given twice; name each once')
+    found[name] = dict(
+        _assignment(name, part) for part in (inside or '').split(',') if part.strip())
+  return found
+
+
+def _assignment(name: str, text: str) -> tuple[str, str]:
+  parameter, equals, value = (part.strip() for part in text.partition('='))
+  if not equals:
+    raise errors.UsageError(f'interventions={name}({text.strip()}): must be PARAMETER=VALUE')
+  return parameter, value
+
+
+def choose(asked: Mapping[str, Mapping[str, str]], overrides: Mapping[str, str]) -> Chosen:
+  """What some interventions set, whatever their order.
+
+  Args:
+    asked: intervention -> parameter -> value, as text.
+    overrides: 'redo.period' -> value, as text, which is stronger.
+
+  Raises:
+    UsageError: a name or parameter is unknown, a value breaks its rule, or two exclude each other.
+  """
+  for name in asked:
     if name not in TABLE:
       raise errors.unknown('interventions', name, TABLE)
-    if name in seen:
-      raise errors.UsageError(f'interventions={name}: given twice; name each once')
-    seen.add(name)
-    for field, value in TABLE[name].settings.items():
+  given = {name: dict(values) for name, values in sorted(asked.items())}
+  for dotted, value in overrides.items():
+    name, _, parameter = dotted.partition('.')
+    if name not in given:
+      raise errors.UsageError(f'set={dotted}: must be of an intervention in use; add '
+                              f'--interventions={name}')
+    given[name][parameter] = value
+  _check_conflicts(tuple(given))
+  settings, parameters = _settings(given), []
+  for name, values in given.items():
+    for parameter, row in TABLE[name].parameters.items():
+      if not row.field:
+        parameters.append((f'{name}.{parameter}', _value(name, parameter, values)))
+  return Chosen(tuple(given), settings, tuple(sorted(parameters)))
+
+
+def _check_conflicts(names: tuple[str, ...]) -> None:
+  for some, others, reason in CONFLICTS:
+    for one in some:
+      for other in others:
+        if one != other and one in names and other in names:
+          raise errors.UsageError(f'interventions={one},{other}: {reason}; leave one out')
+
+
+def _settings(given: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+  merged, setter = {}, {}
+  for name, values in given.items():
+    row = TABLE[name]
+    for parameter in values:
+      if parameter not in row.parameters:
+        raise errors.unknown(name, parameter, row.parameters)
+    own = row.settings | {
+        parameter.field: _value(name, key, values)
+        for key, parameter in row.parameters.items() if parameter.field}
+    for field, value in own.items():
       if merged.get(field, value) != value:
         raise errors.UsageError(
             f'interventions={name}: sets {field}={value}, but {setter[field]} sets '
             f'{field}={merged[field]}; leave one out')
       merged[field], setter[field] = value, name
   return merged
+
+
+def _value(name: str, parameter: str, values: Mapping[str, str]) -> Any:
+  row = TABLE[name].parameters[parameter]
+  if parameter not in values:
+    return row.default
+  text = values[parameter]
+  value = errors.typed(f'{name}.{parameter}', text, type(row.default))
+  holds, rule = row.rule
+  if not holds(value):
+    raise errors.UsageError(f'{name}.{parameter}={text}: must be {rule}')
+  return value
+
+
+def mechanisms(
+    names: Iterable[str], parameters: Iterable[tuple[str, Any]],
+    network: types.QNetwork) -> dict[str, Mechanism]:
+  """What the learner calls, by intervention; those that are settings alone have nothing here."""
+  values = dict(parameters)
+  built = {}
+  for name in names:
+    row = TABLE[name]
+    if row.mechanism:
+      own = {key: values[f'{name}.{key}']
+             for key, parameter in row.parameters.items() if not parameter.field}
+      built[name] = row.mechanism(network, **own)
+  return built

@@ -1,15 +1,17 @@
 """The one learner: an agent is a value made of pure functions, from a Config and specs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from agents import augment, losses
+from agents import augment, interventions, losses
 from agents.actions import ActionMap
 from agents.config import Config
+from agents.mechanism import Batch, Context, Mechanism
+from agents.state import LearnerState
 from networks import heads, layers, q_network
 from networks import types as network_types
 from replay import types as replay_types
@@ -18,13 +20,12 @@ Array = jax.Array
 Metrics = dict[str, Array]
 
 
-class LearnerState(NamedTuple):
-  """All that an update reads and writes."""
-  params: network_types.Params
-  target_params: network_types.Params
-  opt_state: optax.OptState
-  key: Array
-  num_updates: Array  # int32
+class _Aux(NamedTuple):
+  """What a loss leaves beside its value."""
+  errors: Array  # [B], of which priorities are made
+  value: Array  # mean greedy value
+  online: network_types.QOutput  # of the parameters at obs_tm1
+  online_key: Array  # what its noise came from
 
 
 class Agent(NamedTuple):
@@ -58,39 +59,23 @@ def make_network(
       style=layers.Style(config.initializer, config.norm, config.width))
 
 
-def make_optimizer(config: Config) -> optax.GradientTransformation:
-  """Clip, precondition, decay, scale; what a setting turns off is not in the chain."""
-  chain = []
-  if config.max_gradient_norm:
-    chain.append(optax.clip_by_global_norm(config.max_gradient_norm))
-  if config.optimizer == 'adam':
-    chain.append(optax.scale_by_adam(eps=config.optimizer_epsilon))
-  else:
-    chain.append(optax.scale_by_stddev(decay=0.95, eps=config.optimizer_epsilon))
-  if config.weight_decay:
-    chain.append(optax.add_decayed_weights(config.weight_decay, mask=_is_kernel))
-  chain.append(optax.scale_by_learning_rate(config.learning_rate))
-  return optax.chain(*chain)
-
-
-def _is_kernel(params: network_types.Params) -> Any:
-  """True for weights of linear and convolutional layers; biases, scales and offsets are not."""
-  return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == 'w', params)
-
-
 def make_agent(
     config: Config, network: network_types.QNetwork,
     optimizer: optax.GradientTransformation) -> Agent:
   """Q-learning on utilities [B, M, A] with a target network; `config` has the ingredients."""
   loss_fn = _make_loss(config, network)
+  mechanisms = interventions.mechanisms(
+      config.interventions, config.intervention_parameters, network)
 
   def init(key: Array) -> LearnerState:
     key, init_key = jax.random.split(key)
     params = network.init(init_key)
     # The target is a copy of its own: an update may not give one buffer away twice.
     target_params = jax.tree.map(jnp.copy, params)
+    memory = {name: jax.tree.map(jnp.copy, mechanism.remember(params))
+              for name, mechanism in mechanisms.items() if mechanism.remember}
     return LearnerState(
-        params, target_params, optimizer.init(params), key, jnp.zeros((), jnp.int32))
+        params, target_params, optimizer.init(params), key, jnp.zeros((), jnp.int32), memory)
 
   def act(params, key, observation, epsilon):
     key, network_key, explore_key, choice_key = jax.random.split(key, 4)
@@ -109,25 +94,75 @@ def make_agent(
     key, loss_key, shift_key = jax.random.split(state.key, 3)
     if config.random_shift:
       transition = _shift(shift_key, transition, config.random_shift)
-    (loss, (errors, value)), gradient = jax.value_and_grad(loss_fn, has_aux=True)(
-        state.params, state.target_params, loss_key, transition, weights)
+
+    def own_loss(params):
+      return loss_fn(params, state.target_params, loss_key, transition, weights)
+
+    def total_loss(params):
+      loss, aux = own_loss(params)
+      penalty = _penalty(
+          mechanisms, params, state.memory, aux.online, transition.obs_tm1, aux.online_key,
+          lambda params: own_loss(params)[0])
+      return loss + penalty, (loss, penalty, aux)
+
+    gradient, (loss, penalty, aux) = jax.grad(total_loss, has_aux=True)(state.params)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
+    for mechanism in mechanisms.values():
+      if mechanism.mask:
+        updates = jax.tree.map(jnp.multiply, updates, mechanism.mask(state.params))
+    params = _write(optax.apply_updates(state.params, updates), aux.online.statistics)
     num_updates = state.num_updates + 1
     target_params = optax.periodic_update(
         params, state.target_params, num_updates, config.target_update_period)
     metrics = dict(
-        loss=loss, gradient_norm=optax.global_norm(gradient), q_value=value,
+        loss=loss, penalty=penalty, gradient_norm=optax.global_norm(gradient), q_value=aux.value,
         update_norm=optax.global_norm(updates))
-    return LearnerState(params, target_params, opt_state, key, num_updates), errors, metrics
+    state = LearnerState(params, target_params, opt_state, key, num_updates, state.memory)
+    batch = Batch(jnp.concatenate([transition.obs_tm1, transition.obs_t]), aux.online)
+    return _change(mechanisms, state, batch), aux.errors, metrics
 
   return Agent(jax.jit(init), jax.jit(act), jax.jit(learn, donate_argnums=0))
 
 
+def _penalty(
+    mechanisms: Mapping[str, Mechanism], params: network_types.Params, memory: dict[str, Any],
+    online: network_types.QOutput, observations: Array, network_key: Array,
+    own_loss: Callable[[network_types.Params], Array]) -> Array:
+  """The sum of what the mechanisms add to the loss."""
+  total = jnp.zeros(())
+  for name, mechanism in mechanisms.items():
+    if mechanism.penalty:
+      context = Context(memory.get(name), online, observations, network_key, own_loss)
+      total += mechanism.penalty(params, context)
+  return total
+
+
+def _change(
+    mechanisms: Mapping[str, Mechanism], state: LearnerState, batch: Batch) -> LearnerState:
+  """What the mechanisms do between updates, one after the other."""
+  changing = {name: row for name, row in mechanisms.items() if row.change}
+  if not changing:
+    return state
+  key, *keys = jax.random.split(state.key, 1 + len(changing))
+  state = state._replace(key=key)
+  for change_key, (name, mechanism) in zip(keys, changing.items(), strict=True):
+    state, memory = mechanism.change(change_key, state, state.memory.get(name), batch)
+    if memory is not None:
+      state = state._replace(memory=state.memory | {name: memory})
+  return state
+
+
+def _write(
+    params: network_types.Params, statistics: network_types.Params) -> network_types.Params:
+  """The parameters with some leaves replaced."""
+  if not statistics:
+    return params
+  return {module: leaves | statistics.get(module, {}) for module, leaves in params.items()}
+
+
 def _make_loss(
-    config: Config, network: network_types.QNetwork,
-) -> Callable[..., tuple[Array, tuple[Array, Array]]]:
-  """The weighted loss of a batch, with the errors [B] and the mean greedy value beside it."""
+    config: Config, network: network_types.QNetwork) -> Callable[..., tuple[Array, _Aux]]:
+  """The weighted loss of a batch, and what else came of it."""
   atoms = heads.support(config.v_min, config.v_max, config.num_atoms)
   critic_loss = losses.make(config.distribution, config.error_loss, atoms)
 
@@ -141,13 +176,13 @@ def _make_loss(
 
   def loss_fn(params, target_params, key, transition, weights):
     online_key, selector_key, target_key = jax.random.split(key, 3)
-    online = network.apply(params, online_key, transition.obs_tm1)
+    online = network.apply(params, online_key, transition.obs_tm1, training=True)
     target = network.apply(target_params, target_key, transition.obs_t)
     selector = select(params, target_params, selector_key, transition.obs_t, target)
     each, errors = losses.of_critics(
         critic_loss, online.critics, target.critics, selector.critics, transition)
     value = jnp.mean(jnp.max(online.q_values, axis=-1))
-    return jnp.mean(weights * each), (errors, value)
+    return jnp.mean(weights * each), _Aux(errors, value, online, online_key)
 
   return loss_fn
 

@@ -10,7 +10,8 @@ import numpy as np
 from agents import losses
 from agents.actions import ActionMap
 from agents.config import Config
-from agents.learner import Agent, LearnerState, Metrics
+from agents.learner import Agent, Metrics
+from agents.state import LearnerState
 from networks import types as network_types
 from replay import accumulator as accumulator_lib
 from replay import types as replay_types

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from agents import actions, learner, loop, metrics
+from agents import actions, learner, loop, metrics, optimizers
 from agents.config import Config
 from networks import types as network_types
 from replay import accumulator as accumulator_lib
@@ -67,7 +67,7 @@ def build(
   env = task.make_env(config.num_envs, config.seed)
   spec, action_map = env.observation_spec(), actions.action_map(env.action_spec(), config.bins)
   network = learner.make_network(config, spec.shape, spec.dtype.name, action_map)
-  optimizer = learner.make_optimizer(config)
+  optimizer = optimizers.make(config)
   signature = replay_types.Signature(
       frame_shape=tuple(spec.shape if env.stack == 1 else spec.shape[1:]),
       frame_dtype=spec.dtype.name, stack=env.stack, num_action_dims=action_map.num_dims,

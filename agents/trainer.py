@@ -18,7 +18,7 @@ from agents.display import Display, log
 from probes import random_target, record
 
 _KEEP = 2  # newest checkpoints that are kept whole; older probed ones lose their replay
-_LEARNER_METRICS = ('loss', 'gradient_norm', 'update_norm', 'q_value')
+_LEARNER_METRICS = ('loss', 'penalty', 'gradient_norm', 'update_norm', 'q_value')
 
 
 class Trainer:

@@ -29,7 +29,8 @@ def make(
         f'takes {"stacks of frames" if row.takes_frames else "vectors"}')
   activations = {}
 
-  def forward(observation):
+  def forward(observation, training=False):
+    del training
     features, critics = {}, []
     if row.shared:
       features = row.apply(observation, style)

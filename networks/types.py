@@ -7,6 +7,9 @@ import jax
 
 Params = Any  # Haiku's two-level dictionary: {module: {'w': ..., 'b': ...}}
 
+# Names of the leaves that the forward pass writes, and no optimizer.
+STATISTICS = ('running_mean', 'running_variance', 'singular_vector')
+
 
 class Layer(NamedTuple):
   """One hidden layer on a batch: just before and just after the nonlinearity."""
@@ -30,10 +33,28 @@ class QOutput(NamedTuple):
   q_values: jax.Array  # [B, M, A], the critics' mean
   features: dict[str, Layer]  # by layer name, which is mostly the Haiku module's
   critics: tuple[Critic, ...] = ()
+  # Where training: the STATISTICS that these inputs make of the parameters'.
+  statistics: Params = {}
+
+
+class Units(NamedTuple):
+  """A hidden layer whose units can be drawn anew one by one; a convolution's channel is a unit.
+
+  Unit i owns w[..., i] and b[i] of the producer, scale[i] and offset[i] of the norm, and those rows
+  r of each consumer's kernel (its last axis but one) for which r % size is i.
+  """
+  size: int
+  producer: str  # Haiku module
+  norm: str  # Haiku module, '' where there is none with parameters
+  consumers: tuple[str, ...]  # Haiku modules
 
 
 class QNetwork(NamedTuple):
-  """A Q-network as two pure functions, and the names of its nonlinearities."""
+  """A Q-network as two pure functions, and what is known of its modules."""
   init: Callable[[jax.Array], Params]  # key -> parameters
-  apply: Callable[[Params, jax.Array, jax.Array], QOutput]  # parameters, key, [B, *observation]
+  # Parameters, key, [B, *observation] and, where an update is made of it, training=True.
+  apply: Callable[..., QOutput]
   activations: dict[str, str]  # hidden layer -> row of layers.ACTIVATIONS, input to output
+  units: dict[str, Units] = {}  # hidden layer -> wiring; sums of two modules are left out
+  output_modules: tuple[str, ...] = ()  # Haiku modules that give the Q-values
+  head_modules: tuple[str, ...] = ()  # all of the head's, these included

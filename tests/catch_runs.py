@@ -2,6 +2,8 @@
 
 import threading
 
+import numpy as np
+
 from agents import config as config_lib
 from agents import loop, parts, snapshot
 from envs import catch
@@ -27,8 +29,9 @@ def build(config, kind='local', pixels=False):
       config, task, lambda signature: factory.make(kind, signature, settings, 'test-loop'))
 
 
-def train(run, num_steps):
-  state = snapshot.start(run)
+def train(run, num_steps, state=None):
+  """Goes on from a state, or starts, until so many steps are taken in all."""
+  state = state or snapshot.start(run)
   steps = loop.train(
       run.player, run.env, run.accumulator, run.replay, run.config, state)
   updates = 0
@@ -37,6 +40,23 @@ def train(run, num_steps):
     state = progress.state
     updates += len(progress.updates)
   return state, updates
+
+
+def learn(run, threshold, period=250):
+  """Trains until an evaluation returns more than the threshold; fails at the end of the run.
+
+  Processors round differently, so that one seed learns sooner on one machine than on another. A
+  run's length is therefore a bound, some times what the slowest of several seeds needs.
+
+  Returns:
+    Steps taken, and the last evaluation's return.
+  """
+  state, score = snapshot.start(run), -np.inf
+  while score <= threshold:
+    assert state.num_steps < run.config.run_length, f'{score} after {state.num_steps} steps'
+    state, _ = train(run, state.num_steps + period, state)
+    score = mean_return(run, state)
+  return state.num_steps, score
 
 
 def mean_return(run, state):

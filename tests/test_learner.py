@@ -7,7 +7,7 @@ import optax
 import pytest
 from dm_env import specs
 
-from agents import actions, learner, losses
+from agents import actions, learner, losses, optimizers
 from agents import config as config_lib
 from networks import types as network_types
 from replay import types
@@ -20,7 +20,7 @@ def make(**overrides):
   config = config_lib.resolve('control', 'test', 'double_dqn', [], overrides)
   action_map = actions.action_map(specs.BoundedArray((DIMS,), np.float32, -1, 1), config.bins)
   network = learner.make_network(config, (4,), 'float32', action_map)
-  optimizer = learner.make_optimizer(config)
+  optimizer = optimizers.make(config)
   return config, network, learner.make_agent(config, network, optimizer)
 
 
@@ -40,7 +40,7 @@ EQUAL = np.ones(8, np.float32)
 def test_with_zero_gradient_decay_shrinks_kernels_by_the_right_factor_and_nothing_else(optimizer):
   config, network, _ = make(
       optimizer=optimizer, weight_decay=0.1, learning_rate=0.5, norm='layer')
-  transform = learner.make_optimizer(config)
+  transform = optimizers.make(config)
   params = network.init(jax.random.key(0))
   params = jax.tree.map(lambda x: x + 1.0, params)  # so that no bias is zero
   zeros = jax.tree.map(jnp.zeros_like, params)
@@ -55,8 +55,8 @@ def test_with_zero_gradient_decay_shrinks_kernels_by_the_right_factor_and_nothin
 def test_without_decay_the_optimizer_has_no_trace_of_it():
   config, network, _ = make()
   params = network.init(jax.random.key(0))
-  plain = learner.make_optimizer(config).init(params)
-  decayed = learner.make_optimizer(
+  plain = optimizers.make(config).init(params)
+  decayed = optimizers.make(
       make(weight_decay=0.1)[0]).init(params)
   assert len(decayed) == len(plain) + 1
 
@@ -70,7 +70,7 @@ def test_gradient_is_clipped_by_its_global_norm():
   scaled = jax.tree.map(lambda g: g / norm, gradient)
 
   def step(config, gradient):
-    transform = learner.make_optimizer(config)
+    transform = optimizers.make(config)
     return transform.update(gradient, transform.init(params), params)[0]
 
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5),
@@ -94,7 +94,7 @@ def test_update_follows_the_hubers_gradient_of_the_td_errors():
     return jnp.mean(jnp.where(jnp.abs(error) < 1, 0.5 * error**2, jnp.abs(error) - 0.5)), error
 
   (expected_loss, expected_errors), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
-  transform = learner.make_optimizer(config)
+  transform = optimizers.make(config)
   updates, _ = transform.update(gradient, state.opt_state, state.params)
   expected = optax.apply_updates(state.params, updates)
   after, td_errors, metrics = agent.learn(state, batch, EQUAL)
@@ -221,7 +221,7 @@ def test_two_critics_learn_from_their_mean_with_weights_and_mean_errors():
 
 def showing_quantiles():
   """A network of one state whose returns are 10 times the quantiles that its key draws."""
-  def apply(params, key, observation):
+  def apply(params, key, observation, training=False):
     taus = jax.random.uniform(key, (len(observation), 4))
     # What is selected depends on the draw: choice 1 wins where the mean quantile is above 1 / 2.
     returns = jnp.stack([jnp.full_like(taus, 5.0), 10 * taus], axis=1)[:, None] * params['scale']

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from agents import loop, parts, snapshot
-from tests.catch_runs import ROWS, build, make_config, mean_return, train
+from tests.catch_runs import ROWS, build, learn, make_config, mean_return, train
 
 
 @pytest.mark.parametrize('kind', ['local', pytest.param('reverb', marks=pytest.mark.reverb)])
@@ -16,11 +16,10 @@ from tests.catch_runs import ROWS, build, make_config, mean_return, train
     {}, {'prioritized': True, 'n_step': 3, 'norm': 'layer', 'weight_decay': 1e-2},
 ], ids=['plain', 'prioritized_3_step_ln_wd'])
 def test_learns_catch(kind, overrides):
-  run = build(make_config(eval_length=250, **overrides), kind)
+  run = build(make_config(eval_length=250, run_length=10_000, **overrides), kind)
   try:
     assert mean_return(run, snapshot.start(run)) < 0.5
-    state, _ = train(run, 3000)
-    assert mean_return(run, state) > 0.9
+    learn(run, 0.9)
   finally:
     run.replay.close()
 

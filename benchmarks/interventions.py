@@ -1,0 +1,185 @@
+"""Every pair of interventions trained or refused, and what each costs: for results/interventions.
+
+  python -m benchmarks.interventions pairs results/interventions
+  python -m benchmarks.interventions costs results/interventions
+  python -m benchmarks.interventions readme results/interventions   # writes the README's table
+
+A pair is trained on random transitions, 200 updates on a tiny problem of Atari's shape and one of
+Control's, and must end with finite numbers in the learner's whole state.
+"""
+
+import csv
+import itertools
+import pathlib
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from dm_env import specs
+
+from agents import actions, errors, interventions, learner, optimizers
+from agents import config as config_lib
+from replay import types
+
+_UPDATES = 200
+_REPEATS = 20  # timed updates, each of the plain agent and of the other in turn
+_README = pathlib.Path(__file__).parents[1] / 'README.md'
+MARKS = '<!-- interventions -->', '<!-- /interventions -->'
+
+
+class Problem(NamedTuple):
+  """Random transitions of a domain's shape, and an agent that learns from them."""
+  domain: str
+  agent: str
+  shape: tuple[int, ...]
+  dtype: str
+  action_spec: specs.Array
+  settings: dict[str, object]
+
+
+_CONTROL_ACTIONS = specs.BoundedArray((2,), np.float32, -1, 1)
+TINY = (
+    Problem('atari', 'dqn', (2, 25, 25), 'uint8', specs.DiscreteArray(3), dict(
+        torso='data_efficient', hidden_size=16, batch_size=8, target_update_period=50)),
+    Problem('control', 'decqn', (5,), 'float32', _CONTROL_ACTIONS, dict(
+        torso='mlp', norm='none', batch_size=8, hidden_layers=1, hidden_size=16)))
+REAL = (
+    Problem('atari', 'dqn', (4, 84, 84), 'uint8', specs.DiscreteArray(6), {}),
+    Problem('control', 'decqn_plain', (24,), 'float32', _CONTROL_ACTIONS, {}))
+
+
+class Training(NamedTuple):
+  """An agent in training."""
+  agent: learner.Agent
+  state: learner.LearnerState
+  transition: types.Transition
+
+  def update(self) -> 'Training':
+    weights = np.ones(len(self.transition.r_t), np.float32)
+    state, _, _ = self.agent.learn(self.state, self.transition, weights)
+    return self._replace(state=state)
+
+
+def start(problem: Problem, names: tuple[str, ...], seed: int = 0) -> Training:
+  """The agent of a problem with some interventions, before its first update.
+
+  Raises:
+    UsageError: they are refused.
+  """
+  config = config_lib.resolve(problem.domain, 'random', problem.agent, names, problem.settings)
+  action_map = actions.action_map(problem.action_spec, config.bins)
+  network = learner.make_network(config, problem.shape, problem.dtype, action_map)
+  agent = learner.make_agent(config, network, optimizers.make(config))
+  rng, size = np.random.default_rng(seed), config.batch_size
+  scale = 255 if problem.dtype == 'uint8' else 1
+  obs_tm1, obs_t = (scale * rng.random((2, size, *problem.shape))).astype(problem.dtype)
+  choices = rng.integers(0, action_map.num_choices, (size, action_map.num_dims), np.int32)
+  transition = types.Transition(
+      obs_tm1, choices, rng.random(size).astype(np.float32), np.full(size, 0.9, np.float32), obs_t)
+  return Training(agent, agent.init(jax.random.key(seed)), transition)
+
+
+def outcome(problem: Problem, names: tuple[str, ...], num_updates: int = _UPDATES) -> str:
+  """'finite', 'not finite', or why the interventions are refused."""
+  try:
+    training = start(problem, names)
+  except errors.UsageError as error:
+    return str(error)
+  for _ in range(num_updates):
+    training = training.update()
+  state = training.state._replace(key=jax.random.key_data(training.state.key))
+  finite = all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(state))
+  return 'finite' if finite else 'not finite'
+
+
+def pairs() -> Iterator[dict[str, str]]:
+  """A row for each name and each pair of names."""
+  names = sorted(interventions.TABLE)
+  for pair in [*((name,) for name in names), *itertools.combinations(names, 2)]:
+    row = dict(first=pair[0], second=pair[-1] if len(pair) == 2 else '')
+    yield row | {problem.domain: outcome(problem, pair) for problem in TINY}
+    jax.clear_caches()  # Hundreds of compiled updates would fill the memory.
+
+
+def costs() -> Iterator[dict[str, str]]:
+  """Update times as ratios to the plain agent's, medians of updates made in turn."""
+  for name in interventions.TABLE:
+    row = dict(name=name)
+    for problem in REAL:
+      trainings = [start(problem, ()), start(problem, (name,))]
+      times = [[], []]
+      for repeat in range(_REPEATS + 2):
+        for i, training in enumerate(trainings):
+          begun = time.perf_counter()
+          trainings[i] = training.update()
+          jax.block_until_ready(trainings[i].state.params)
+          if repeat >= 2:  # The first two compile.
+            times[i].append(time.perf_counter() - begun)
+      row[problem.domain] = f'{statistics.median(times[1]) / statistics.median(times[0]):.2f}'
+    jax.clear_caches()
+    yield row
+
+
+def table(cost_rows: list[dict[str, str]]) -> str:
+  """The README's table."""
+  cost = {row['name']: row for row in cost_rows}
+  lines = ['| name | what it does | parameters | touches | cost Atari, Control | source |',
+           '|---|---|---|---|---|---|']
+  for name, row in interventions.TABLE.items():
+    parameters = ', '.join(f'`{key}={_shown(parameter.default)}`'
+                           for key, parameter in row.parameters.items())
+    times = ', '.join(f'{cost[name][problem.domain]}×' for problem in REAL) if name in cost else ''
+    lines.append(
+        f'| `{name}` | {row.summary} | {parameters} | {row.touches} | {times} | {row.paper} |')
+  return '\n'.join(lines)
+
+
+def _shown(value: object) -> str:
+  return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _write(path: pathlib.Path, rows: Iterator[dict[str, str]]) -> None:
+  path.parent.mkdir(parents=True, exist_ok=True)
+  with open(path, 'w', newline='') as file:
+    writer = None
+    for row in rows:
+      if writer is None:
+        writer = csv.DictWriter(file, row)
+        writer.writeheader()
+      writer.writerow(row)
+      file.flush()
+      print(*row.values(), sep='\t', flush=True)
+
+
+def read(path: pathlib.Path) -> list[dict[str, str]]:
+  """Rows of a file that this module wrote; none where there is no file."""
+  if not path.exists():
+    return []
+  with open(path, newline='') as file:
+    return list(csv.DictReader(file))
+
+
+def with_table(readme: str, text: str) -> str:
+  """The README with the text between its marks."""
+  before, rest = readme.split(MARKS[0])
+  return f'{before}{MARKS[0]}\n{text}\n{MARKS[1]}{rest.split(MARKS[1])[1]}'
+
+
+def main(argv: list[str]) -> None:
+  """See the top."""
+  what, folder = argv[1], pathlib.Path(argv[2])
+  if what == 'pairs':
+    _write(folder / 'pairs.csv', pairs())
+  elif what == 'costs':
+    _write(folder / 'costs.csv', costs())
+  else:
+    text = table(read(folder / 'costs.csv'))
+    _README.write_text(with_table(_README.read_text(), text))
+
+
+if __name__ == '__main__':
+  main(sys.argv)

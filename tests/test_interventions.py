@@ -1,0 +1,139 @@
+"""The table of interventions: what is read, set, refused; what each does is tested beside it."""
+
+import dataclasses
+import itertools
+import math
+import pathlib
+import re
+
+import pytest
+
+from agents import config as config_lib
+from agents import errors, interventions, mechanism
+
+FIELDS = {field.name: field for field in dataclasses.fields(config_lib.Config)}
+
+
+def resolve(*words, domain='atari', agent='dqn', **overrides):
+  return config_lib.resolve(domain, 'task', agent, words, overrides)
+
+
+def test_interventions_are_settings_in_any_order():
+  plain = resolve()
+  configs = [resolve(*words) for words in itertools.permutations(('ln', 'wd', 'l2'))]
+  assert all(config == configs[0] for config in configs)
+  changed = {name for name in FIELDS if getattr(plain, name) != getattr(configs[0], name)}
+  assert changed == {'interventions', 'intervention_parameters', 'norm', 'weight_decay'}
+  assert configs[0].interventions == ('l2', 'ln', 'wd')
+  assert configs[0].intervention_parameters == (('l2.scope', 'all'), ('l2.strength', 1e-5))
+
+
+@pytest.mark.parametrize('text, found', [
+    ('', {}), (' ln , wd', {'ln': {}, 'wd': {}}), ('ln,', {'ln': {}}), ('ln()', {'ln': {}}),
+    ('l2(strength=1e-3,scope=kernels),ln',
+     {'l2': {'strength': '1e-3', 'scope': 'kernels'}, 'ln': {}}),
+    ('l2( strength = 1 )', {'l2': {'strength': '1'}})])
+def test_names_and_parameters_are_read(text, found):
+  assert interventions.parse(text) == found
+
+
+def test_a_parameter_sets_its_field_or_the_mechanism():
+  config = resolve('wd(strength=0.5)', 'l2(strength=0.25)')
+  assert config.weight_decay == 0.5
+  assert dict(config.intervention_parameters)['l2.strength'] == 0.25
+
+
+def test_set_is_stronger_than_a_parameter_and_than_a_field():
+  assert dict(resolve('l2(strength=1)', **{'l2.strength': '2'}).intervention_parameters) == {
+      'l2.scope': 'all', 'l2.strength': 2.0}
+  assert resolve('wd', weight_decay=0.5).weight_decay == 0.5
+  assert resolve('wd', **{'wd.strength': '0.25'}).weight_decay == 0.25
+
+
+@pytest.mark.parametrize('words, overrides, message', [
+    (['nl'], {}, 'interventions=nl: unknown; did you mean ln'),
+    (['ln', 'wd', 'ln'], {}, 'interventions=ln: given twice; name each once'),
+    (['l2(strength)'], {}, 'interventions=l2(strength): must be PARAMETER=VALUE'),
+    (['l2(strength=1'], {}, 'interventions=l2(strength=1: must be NAME or NAME(PARAMETER=VALUE,'),
+    (['l2(size=1)'], {}, 'l2=size: unknown; known are scope, strength'),
+    (['l2(strength=0)'], {}, 'l2.strength=0: must be above 0'),
+    (['l2(strength=much)'], {}, 'l2.strength=much: must be a number'),
+    (['l2(scope=some)'], {}, 'l2.scope=some: must be one of all, kernels'),
+    (['wd(strength=-1)'], {}, 'weight_decay=-1.0: must be at least 0'),
+    (['l2(strength=nan)'], {}, 'l2.strength=nan: must be above 0'),
+    ([], {'l2.scope': 'all'},
+     'set=l2.scope: must be of an intervention in use; add --interventions=l2')])
+def test_what_cannot_be_is_refused(words, overrides, message):
+  with pytest.raises(errors.UsageError) as caught:
+    resolve(*words, **overrides)
+  assert str(caught.value).startswith(message)
+
+
+def test_two_that_set_one_field_apart_are_refused(monkeypatch):
+  row = interventions.TABLE['ln']._replace(settings={'norm': 'none'})
+  monkeypatch.setattr(interventions, 'TABLE', {**interventions.TABLE, 'plain': row})
+  with pytest.raises(errors.UsageError, match='plain: sets norm=none, but ln sets norm=layer'):
+    resolve('plain', 'ln')
+
+
+def test_conflicts_name_rows_and_are_refused_in_both_orders():
+  for some, others, reason in interventions.CONFLICTS:
+    assert {*some, *others} <= interventions.TABLE.keys() and reason
+    for one, other in itertools.product(some, others):
+      for pair in ((one, other), (other, one)) if one != other else ():
+        with pytest.raises(errors.UsageError, match=re.escape(reason)):
+          resolve(*pair)
+
+
+@pytest.mark.parametrize('name', interventions.TABLE)
+def test_a_row_is_complete(name):
+  row = interventions.TABLE[name]
+  assert row.summary and row.paper and row.touches and row.kind
+  assert row.settings or row.parameters or row.mechanism
+  for key, parameter in row.parameters.items():
+    assert key.isidentifier()
+    holds, rule = parameter.rule
+    assert holds(parameter.default)
+    if parameter.field:
+      assert parameter.field in FIELDS and type(parameter.default) is FIELDS[parameter.field].type
+    else:
+      assert row.mechanism and rule
+      assert not isinstance(parameter.default, float) or not holds(math.nan)
+  assert row.settings.keys() <= FIELDS.keys()
+
+
+FOLDER = pathlib.Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize('name', interventions.TABLE)
+def test_a_name_stands_in_its_row_alone(name):
+  """Outside the table no code asks for an intervention by its quoted name."""
+  quoted = re.compile(rf"""['"]{name}['"]""")
+  for folder in ('agents', 'networks', 'probes', 'replay', 'envs'):
+    for path in (FOLDER / folder).glob('*.py'):
+      lines = path.read_text().splitlines()
+      found = [line for line in lines if quoted.search(line)]
+      if path.name == 'interventions.py':
+        assert any(re.match(rf"    '{name}': ", line) for line in found)
+        found = [line for line in found if 'interventions' in line]
+      elif name in ('leaky', 'gelu', 'crelu', 'tanh', 'fourier', 'muon', 'shampoo'):
+        continue  # Rows of other tables are called what the field calls them.
+      assert not found, (path, found)
+
+
+def test_periodic_changes_happen_at_their_updates_only():
+  import jax.numpy as jnp
+
+  from agents.state import LearnerState
+
+  def change(key, state, memory, observations):
+    return state, memory + 1
+
+  periodic = mechanism.every(3, change)
+  memory = jnp.zeros(())
+  counts = []
+  for num_updates in range(1, 8):
+    state = LearnerState({}, {}, (), None, jnp.int32(num_updates), {})
+    _, memory = periodic(None, state, memory, None)
+    counts.append(int(memory))
+  assert counts == [0, 0, 1, 1, 1, 2, 2]
