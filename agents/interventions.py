@@ -45,13 +45,15 @@ class Intervention(NamedTuple):
 
 
 def _norm(norm: str, summary: str, paper: str) -> Intervention:
-  affine = Parameter(True, field='norm_affine')
   return Intervention(
-      'normalization', summary, paper, 'network', {'norm': norm}, {'affine': affine})
+      'normalization', f'{summary}, before every nonlinearity', paper, 'network', {'norm': norm},
+      {'affine': Parameter(True, field='norm_affine')})
 
 
 def _activation(activation: str, summary: str, paper: str) -> Intervention:
-  return Intervention('activation', summary, paper, 'network', {'activation': activation})
+  return Intervention(
+      'activation', f'{summary} in place of every nonlinearity', paper, 'network',
+      {'activation': activation})
 
 
 _SCOPE = Parameter('all', _one_of('all', 'kernels'))
@@ -59,8 +61,20 @@ _PERIOD = Parameter(1, _COUNT)
 
 TABLE: Mapping[str, Intervention] = {
     'ln': _norm(
-        'layer', 'layer normalization before every nonlinearity',
+        'layer', 'layer normalization: over the units of a sample',
         'Ba et al. 2016; Lyle et al. 2024'),
+    'rms': _norm(
+        'rms', 'layer normalization without a mean or an offset', 'Zhang & Sennrich 2019'),
+    'bn': _norm(
+        'batch', 'batch normalization: each unit over samples, with running statistics where '
+        'nothing is trained (acting, targets)', 'Ioffe & Szegedy 2015'),
+    'hybrid': _norm(
+        'hybrid', "batch normalization's mean, layer normalization's deviation",
+        'Lyle et al. 2024, appendix F'),
+    'sn': Intervention(
+        'normalization', 'all kernels but those of the outputs are divided by their largest '
+        'singular value', 'Miyato et al. 2018; Gogianu et al. 2021', 'network',
+        {'spectral_norm': True}),
     'wd': Intervention(
         'norm control',
         'decoupled weight decay on kernels; a step shrinks them by learning_rate * strength',
@@ -71,6 +85,16 @@ TABLE: Mapping[str, Intervention] = {
         'Lyle et al. 2024', 'loss',
         parameters={'strength': Parameter(1e-5, _POSITIVE), 'scope': _SCOPE},
         mechanism=penalties.l2),
+
+    'crelu': _activation(
+        'crelu', 'ReLU of x and of -x, so that layers have twice the outputs',
+        'Shang et al. 2016; Abbas et al. 2023'),
+    'leaky': _activation('leaky', 'ReLU with slope 0.01 below 0', 'Maas et al. 2013'),
+    'gelu': _activation('gelu', 'x times the normal distribution of x', 'Hendrycks & Gimpel 2016'),
+    'tanh': _activation('tanh', 'the hyperbolic tangent', 'Lyle et al. 2024'),
+    'fourier': _activation(
+        'fourier', 'sine and cosine of x, so that layers have twice the outputs',
+        'Lewandowski et al. 2024'),
 }
 
 # Who cannot go with whom, and why: names, names, reason. Two rows that set one field to different

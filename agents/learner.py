@@ -52,11 +52,14 @@ def make_network(
       hidden_layers=config.hidden_layers, hidden_size=config.hidden_size, dueling=config.dueling,
       noisy_sigma=config.noisy_sigma if config.noisy else 0.0, shared_bias=config.shared_bias,
       distribution=config.distribution, num_atoms=config.num_atoms, v_min=config.v_min,
-      v_max=config.v_max)
+      v_max=config.v_max, injection=config.injection)
+  style = layers.Style(
+      config.initializer, config.norm, config.width, config.norm_affine, config.activation,
+      config.hidden_bias, config.spectral_norm)
   return q_network.make(
       torso=config.torso, observation_shape=observation_shape,
-      observation_dtype=observation_dtype, head=head, num_critics=config.num_critics,
-      style=layers.Style(config.initializer, config.norm, config.width))
+      observation_dtype=observation_dtype, head=head, style=style,
+      num_critics=config.num_critics, num_auxiliary=config.auxiliary_outputs)
 
 
 def make_agent(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from agents import errors, losses
-from networks import heads, layers, torsos
+from networks import heads, layers, norms, torsos
 
 
 def _choice(names: Iterable[str]) -> tuple[Callable[[Any], bool], str]:
@@ -20,7 +20,8 @@ _FIELDS = (
     (('observations',), *_choice(('state', 'pixels'))),
     (('probe_optimizer',), *_choice(('small', 'agent'))),
     (('torso',), *_choice(torsos.TORSOS)),
-    (('norm',), *_choice(layers.NORMS)),
+    (('norm',), *_choice(norms.NORMS)),
+    (('activation',), *_choice(('', *layers.ACTIVATIONS))),
     (('initializer',), *_choice(layers.INITIALIZERS)),
     (('distribution',), *_choice(heads.DISTRIBUTIONS)),
     (('error_loss',), *_choice(losses.ERROR_LOSSES)),
@@ -36,7 +37,7 @@ _FIELDS = (
     (('seed',), lambda x: 0 <= x < 2**31, 'from 0 to 2147483647'),
     (('learning_rate', 'optimizer_epsilon', 'noisy_sigma'), lambda x: x > 0, 'above 0'),
     (('eval_length', 'eval_episodes', 'hidden_layers', 'random_shift', 'reward_clip',
-      'max_gradient_norm', 'weight_decay', 'priority_exponent', 'importance_exponent_begin',
+      'auxiliary_outputs', 'max_gradient_norm', 'weight_decay', 'priority_exponent', 'importance_exponent_begin',
       'importance_exponent_end'), lambda x: x >= 0, 'at least 0'),
     (('discount', 'exploration_epsilon_begin', 'exploration_epsilon_end', 'eval_epsilon',
       'uniform_probability'), lambda x: 0 <= x <= 1, 'from 0 to 1'),
@@ -87,6 +88,9 @@ def _network(config: Any) -> None:
     others = ', '.join(name for name, row in torsos.TORSOS.items() if row.has_own_norm)
     _refuse(config, 'norm', f'torso={config.torso} has none of its own; set norm=none, norm=layer '
             f'or torso to one of {others}')
+  for name in ('norm_affine', 'hidden_bias'):
+    if config.norm == 'none' and not getattr(config, name):
+      _refuse(config, name, 'says nothing where norm=none; set norm=layer or leave it out')
   if config.random_shift and not torso.takes_frames:
     _refuse(config, 'random_shift', f'torso={config.torso} takes no frames; set random_shift=0')
 

@@ -41,16 +41,20 @@ class Conv2D(hk.Module):
 
   def __init__(
       self, channels: int, kernel: int, stride: int, padding: str,
-      w_init: hk.initializers.Initializer, b_init: hk.initializers.Initializer, name: str):
+      w_init: hk.initializers.Initializer, b_init: hk.initializers.Initializer,
+      with_bias: bool = True, name: str = 'conv'):
     super().__init__(name)
     self._channels, self._kernel, self._stride = channels, kernel, stride
     self._padding, self._w_init, self._b_init = padding, w_init, b_init
+    self._with_bias = with_bias
 
   def __call__(self, x: jax.Array) -> jax.Array:
     shape = (self._kernel, self._kernel, x.shape[-1], self._channels)
     w = hk.get_parameter('w', shape, jnp.float32, self._w_init)
-    b = hk.get_parameter('b', (self._channels,), jnp.float32, self._b_init)
     pads = jax.lax.padtype_to_pads(
         x.shape[1:3], (self._kernel,) * 2, (self._stride,) * 2, self._padding)
     x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
-    return _form(x, w, self._stride)(x, w, self._stride) + b
+    y = _form(x, w, self._stride)(x, w, self._stride)
+    if not self._with_bias:
+      return y
+    return y + hk.get_parameter('b', (self._channels,), jnp.float32, self._b_init)

@@ -6,7 +6,9 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from networks.layers import INITIALIZERS, Features, Style
+from networks import injection
+from networks.layers import INITIALIZERS, Features, Hidden, Style
+from networks.trace import Call
 from networks.types import Critic, Layer
 
 DISTRIBUTIONS = ('none', 'categorical', 'quantile', 'implicit')
@@ -26,6 +28,7 @@ class Head(NamedTuple):
   num_atoms: int = 51  # N; quantiles drawn, where implicit
   v_min: float = -10.0  # returns of the first and the last atom
   v_max: float = 10.0
+  injection: bool = False  # two more copies, whose difference may be added (networks/injection.py)
 
   @property
   def numbers_per_choice(self) -> int:
@@ -49,65 +52,86 @@ def draw_taus(head: Head, batch_size: int) -> jax.Array | None:
 
 
 def apply(
-    embedding: jax.Array, taus: jax.Array | None, head: Head,
+    embedding: Hidden, taus: jax.Array | None, head: Head,
     style: Style) -> tuple[Critic, Features]:
-  """[B, D] features and [B, N] quantiles -> a critic and the hidden layers on the way."""
+  """Features and [B, N] quantiles -> a critic and the hidden layers on the way."""
   features = {}
   x = embedding
   if head.distribution == 'implicit':
-    features['taus'] = _embed(taus, embedding.shape[-1], style)
-    x = features['taus'].activation * jnp.repeat(embedding, head.num_atoms, axis=0)
-  outputs = _outputs(x, head, style, features)
+    size = hk.Flatten()(embedding.activation).shape[-1]
+    features['taus'] = _embed(taus, size, style)
+    x = _times(embedding, features['taus'].activation)
+  outputs, penultimate = _outputs(x, head, style, features)
+  if head.injection:
+    outputs += injection.difference(
+        lambda features: _outputs(x, head, style, features)[0], features, style.trace)
   if head.distribution == 'none':
-    return Critic(outputs[..., 0]), features
+    return Critic(outputs[..., 0], penultimate=penultimate), features
   if head.distribution == 'categorical':
     atoms = support(head.v_min, head.v_max, head.num_atoms)
-    return Critic(jnp.sum(jax.nn.softmax(outputs) * atoms, axis=-1), outputs), features
+    q_values = jnp.sum(jax.nn.softmax(outputs) * atoms, axis=-1)
+    return Critic(q_values, outputs, penultimate=penultimate), features
   if head.distribution == 'implicit':  # Quantiles were examples of their own until here.
     outputs = jnp.moveaxis(outputs[..., 0].reshape(*taus.shape, *outputs.shape[1:3]), 1, -1)
     features = {name: _split(hidden, taus.shape) for name, hidden in features.items()}
-  return Critic(jnp.mean(outputs, axis=-1), outputs, taus), features
+    penultimate = jnp.mean(penultimate.reshape(*taus.shape, -1), axis=1)
+  return Critic(jnp.mean(outputs, axis=-1), outputs, taus, penultimate), features
 
 
-def _split(hidden, shape: tuple[int, int]):
+def _split(hidden: Hidden, shape: tuple[int, int]) -> Hidden:
   """Layers of B * N examples as [B, N, units]."""
   layer = (x.reshape(*shape, -1) for x in hidden.layer)
   return hidden._replace(layer=Layer(*layer))
 
 
-def _embed(taus: jax.Array, size: int, style: Style):
+def _embed(taus: jax.Array, size: int, style: Style) -> Hidden:
   """[B, N] quantiles -> a hidden layer of [B * N, size], to be multiplied into the features."""
   multiples = jnp.pi * jnp.arange(1, _NUM_COSINES + 1, dtype=jnp.float32)
   cosines = jnp.cos(taus.reshape(-1, 1) * multiples)
-  return style.nonlinear(style.linear(cosines, size, 'taus'), 'taus', 'relu')
+  return style.dense(cosines, size // style.growth('relu'), 'taus', 'relu')
 
 
-def _outputs(x: jax.Array, head: Head, style: Style, features: Features) -> jax.Array:
-  """[B, D] -> [B, M, A, outputs of a choice]; adds hidden layers to `features`."""
+def _times(embedding: Hidden, factors: jax.Array) -> Hidden:
+  """[B, D] features as [B * N, D], multiplied; they stay the units that they were."""
+  x = hk.Flatten()(embedding.activation)
+  product = factors * jnp.repeat(x, len(factors) // len(x), axis=0)
+  return embedding._replace(layer=embedding.layer._replace(activation=product))
+
+
+def _outputs(
+    x: Hidden, head: Head, style: Style, features: Features) -> tuple[jax.Array, jax.Array]:
+  """Features -> [B, M, A, outputs of a choice], and [B, D'] that these are linear in.
+
+  Adds hidden layers to `features`.
+  """
   if not head.dueling:
     return _stream(x, head.num_choices, '', head, style, features, with_bias=True)
   # Wang et al. 2016, equation 9, in each action dimension. As in dqn_zoo noisy streams end
   # without a (mean) bias.
   with_bias = not head.noisy_sigma
-  value = _stream(x, 1, 'value_', head, style, features, with_bias)
-  advantage = _stream(x, head.num_choices, 'advantage_', head, style, features, with_bias)
-  return value + advantage - jnp.mean(advantage, axis=2, keepdims=True)
+  value, of_value = _stream(x, 1, 'value_', head, style, features, with_bias)
+  advantage, of_advantage = _stream(
+      x, head.num_choices, 'advantage_', head, style, features, with_bias)
+  outputs = value + advantage - jnp.mean(advantage, axis=2, keepdims=True)
+  return outputs, jnp.concatenate([of_value, of_advantage], axis=-1)
 
 
 def _stream(
-    x: jax.Array, num_choices: int, prefix: str, head: Head, style: Style, features: Features,
-    with_bias: bool) -> jax.Array:
-  """Hidden layers and outputs: [B, D] -> [B, M, num_choices, outputs of a choice]."""
+    x: Hidden, num_choices: int, prefix: str, head: Head, style: Style, features: Features,
+    with_bias: bool) -> tuple[jax.Array, jax.Array]:
+  """Hidden layers and outputs: features -> [B, M, num_choices, outputs of a choice], [B, D']."""
   for i in range(1, head.hidden_layers + 1):
     name = f'{prefix}hidden{i}'
-    x = style.linear(x, head.hidden_size, name, noisy_sigma=head.noisy_sigma)
-    features[name] = style.nonlinear(x, name, 'relu')
-    x = features[name].activation
+    x = features[name] = style.dense(
+        x, head.hidden_size, name, 'relu', noisy_sigma=head.noisy_sigma)
+  penultimate = hk.Flatten()(x.activation)
   shape = (head.num_action_dims, num_choices, head.numbers_per_choice)
-  size = shape[0] * shape[1] * shape[2]
   outputs = style.linear(
-      x, size, f'{prefix}head', with_bias and not head.shared_bias, head.noisy_sigma)
+      x, shape[0] * shape[1] * shape[2], f'{prefix}head', with_bias and not head.shared_bias,
+      head.noisy_sigma, is_output=True)
   if head.shared_bias:  # One bias for all outputs, as in Double DQN (van Hasselt et al. 2016).
-    init = INITIALIZERS[style.initializer].biases(x.shape[-1])
-    outputs = hk.Bias(bias_dims=[], b_init=init, name=f'{prefix}head_bias')(outputs)
-  return outputs.reshape(-1, *shape)
+    init = INITIALIZERS[style.initializer].biases(penultimate.shape[-1])
+    bias = hk.Bias(bias_dims=[], b_init=init, name=f'{prefix}head_bias')
+    style.trace.calls.append(Call(bias.module_name, is_output=True))
+    outputs = bias(outputs)
+  return outputs.reshape(-1, *shape), penultimate

@@ -1,5 +1,6 @@
-"""The pieces every network is made of: initialisers, normalization, nonlinearity."""
+"""The pieces every network is made of: initialisers, linear maps, nonlinearities."""
 
+import contextlib
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -8,12 +9,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from networks import conv, noisy, types
+from networks import conv, noisy, norms, spectral, types
+from networks.trace import Call, Trace
+
+
+def _both(first: Callable, second: Callable) -> Callable[[jax.Array], jax.Array]:
+  """Two functions of each unit, one behind the other: [..., units] -> [..., 2 * units]."""
+  return lambda x: jnp.concatenate([first(x), second(x)], axis=-1)
+
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     'relu': jax.nn.relu,
     'elu': jax.nn.elu,
     'tanh': jnp.tanh,
+    'leaky': jax.nn.leaky_relu,
+    'gelu': jax.nn.gelu,
+    # Shang et al. 2016; in reinforcement learning Abbas et al. 2023.
+    'crelu': _both(jax.nn.relu, lambda x: jax.nn.relu(-x)),
+    # Lewandowski et al. 2024, "Plastic Learning with Deep Fourier Features".
+    'fourier': _both(jnp.sin, jnp.cos),
 }
 
 
@@ -50,35 +64,11 @@ INITIALIZERS = {
 }
 
 
-def _layer_norm(x: jax.Array, name: str) -> jax.Array:
-  # Over all units of a sample: channels and positions alike after a convolution, as in "units
-  # within a sample" of Lyle et al. 2024; scale and offset are per channel.
-  axes = tuple(range(1, x.ndim))
-  return hk.LayerNorm(axes, create_scale=True, create_offset=True, param_axis=-1, name=name)(x)
-
-
-def _keep(x: jax.Array, name: str) -> jax.Array:
-  del name
-  return x
-
-
-class Norm(NamedTuple):
-  """What stands before a nonlinearity: before most, and where the torso's paper has one."""
-  anywhere: Callable[[jax.Array, str], jax.Array]
-  own: Callable[[jax.Array, str], jax.Array]
-
-
-NORMS: dict[str, Norm] = {
-    'none': Norm(_keep, _keep),
-    'own': Norm(_keep, _layer_norm),
-    'layer': Norm(_layer_norm, _layer_norm),
-}
-
-
 class Hidden(NamedTuple):
-  """A hidden layer and its nonlinearity's name."""
+  """A hidden layer."""
   layer: types.Layer
   nonlinearity: str  # a row of ACTIVATIONS
+  producer: str = ''  # the Haiku module that made the preactivation; '': a sum of several
 
   @property
   def activation(self) -> jax.Array:
@@ -86,43 +76,101 @@ class Hidden(NamedTuple):
 
 
 Features = dict[str, Hidden]
+Input = jax.Array | Hidden
 
 
 class Style(NamedTuple):
   """What is common to a network's layers."""
   initializer: str = 'uniform_fan_in'  # a row of INITIALIZERS
-  norm: str = 'none'  # a row of NORMS, applied before every nonlinearity
+  norm: str = 'none'  # a row of norms.NORMS, applied before every nonlinearity
   width: int = 1  # multiplies the torso's channels and units
+  norm_affine: bool = True  # with a trained scale and offset
+  activation: str = ''  # a row of ACTIVATIONS for every nonlinearity; '': each its own
+  hidden_bias: bool = True  # of layers that a normalization follows
+  spectral_norm: bool = False  # of all kernels but the outputs'
+  trace: Trace | None = None  # of the forward pass, given by q_network
 
   def linear(
-      self, x: jax.Array, size: int, name: str, with_bias: bool = True,
-      noisy_sigma: float = 0.0) -> jax.Array:
-    """[B, fan_in] -> [B, size]; with noisy weights where `noisy_sigma` is above 0."""
-    init = INITIALIZERS[self.initializer]
-    w_init, b_init = init.weights(x.shape[-1]), init.biases(x.shape[-1])
-    if noisy_sigma:
-      return noisy.NoisyLinear(size, noisy_sigma, with_bias, w_init, b_init, name)(x)
-    return hk.Linear(size, with_bias, w_init, b_init, name=name)(x)
+      self, x: Input, size: int, name: str, with_bias: bool = True, noisy_sigma: float = 0.0,
+      is_output: bool = False) -> jax.Array:
+    """[B, ..., fan_in] -> [B, size]; with noisy weights where `noisy_sigma` is above 0."""
+    fan_in = hk.Flatten()(_array(x)).shape[-1]
+    return self._call(self._linear(fan_in, size, name, with_bias, noisy_sigma), x, is_output)
 
   def conv(
-      self, x: jax.Array, channels: int, kernel: int, stride: int, name: str,
-      padding: str = 'VALID') -> jax.Array:
-    """[B, H, W, C] -> [B, H', W', width * channels]."""
-    init = INITIALIZERS[self.initializer]
-    fan_in = kernel * kernel * x.shape[-1]
-    return conv.Conv2D(
-        self.width * channels, kernel, stride, padding, init.weights(fan_in), init.biases(fan_in),
-        name)(x)
+      self, x: Input, shape: tuple[int, int, int], name: str, padding: str = 'VALID') -> jax.Array:
+    """[B, H, W, C] -> [B, H', W', width * channels], by `shape`: channels, kernel, stride."""
+    return self._call(self._conv(_array(x).shape[-1], shape, name, padding, True), x)
 
-  def nonlinear(self, x: jax.Array, name: str, activation: str, own_norm: bool = False) -> Hidden:
-    """Normalizes, then applies the nonlinearity; `name` is the layer's.
+  def dense(
+      self, x: Input, size: int, name: str, activation: str, own_norm: bool = False,
+      noisy_sigma: float = 0.0) -> Hidden:
+    """A hidden layer: `linear`, then `nonlinear`."""
+    fan_in = hk.Flatten()(_array(x)).shape[-1]
+    module = self._linear(fan_in, size, name, self._has_bias(own_norm), noisy_sigma)
+    return self.nonlinear(self._call(module, x), name, activation, own_norm, module.module_name)
+
+  def convolve(
+      self, x: Input, shape: tuple[int, int, int], name: str, padding: str = 'VALID') -> Hidden:
+    """A hidden layer: `conv`, then `nonlinear` with a ReLU."""
+    module = self._conv(_array(x).shape[-1], shape, name, padding, self._has_bias(False))
+    return self.nonlinear(self._call(module, x), name, 'relu', producer=module.module_name)
+
+  def nonlinear(
+      self, x: jax.Array, name: str, activation: str, own_norm: bool = False,
+      producer: str = '') -> Hidden:
+    """Normalizes, then applies the nonlinearity.
 
     Args:
       x: [B, ..., units].
       name: the layer's.
-      activation: a row of ACTIVATIONS.
+      activation: a row of ACTIVATIONS, which the style's own one replaces.
       own_norm: whether the network's paper has a normalization here.
+      producer: the module whose output `x` is; '': a sum of several.
     """
-    norm = NORMS[self.norm].own if own_norm else NORMS[self.norm].anywhere
-    preactivation = norm(x, f'{name}_norm')
-    return Hidden(types.Layer(preactivation, ACTIVATIONS[activation](preactivation)), activation)
+    activation = self.activation or activation
+    preactivation = self._norm(own_norm)(x, f'{name}_norm', self.norm_affine, self.trace)
+    layer = types.Layer(preactivation, ACTIVATIONS[activation](preactivation))
+    return Hidden(layer, activation, producer)
+
+  def growth(self, activation: str) -> int:
+    """How many units come out of a nonlinearity for each that goes in."""
+    function = ACTIVATIONS[self.activation or activation]
+    return jax.eval_shape(function, jnp.zeros((1,))).shape[0]
+
+  def _linear(
+      self, fan_in: int, size: int, name: str, with_bias: bool, noisy_sigma: float) -> hk.Module:
+    init = INITIALIZERS[self.initializer]
+    w_init, b_init = init.weights(fan_in), init.biases(fan_in)
+    if noisy_sigma:
+      return noisy.NoisyLinear(size, noisy_sigma, with_bias, w_init, b_init, name)
+    return hk.Linear(size, with_bias, w_init, b_init, name=name)
+
+  def _conv(
+      self, inputs: int, shape: tuple[int, int, int], name: str, padding: str,
+      with_bias: bool) -> hk.Module:
+    channels, kernel, stride = shape
+    init = INITIALIZERS[self.initializer]
+    fan_in = kernel * kernel * inputs
+    return conv.Conv2D(
+        self.width * channels, kernel, stride, padding, init.weights(fan_in), init.biases(fan_in),
+        with_bias, name)
+
+  def _call(self, module: hk.Module, x: Input, is_output: bool = False) -> jax.Array:
+    """Applies a module, and notes whom it reads."""
+    source = x.producer if isinstance(x, Hidden) else ''
+    self.trace.calls.append(Call(module.module_name, source, is_output))
+    array = _array(x) if isinstance(module, conv.Conv2D) else hk.Flatten()(_array(x))
+    normalize = self.spectral_norm and not is_output
+    with spectral.normalized_kernels(self.trace) if normalize else contextlib.nullcontext():
+      return module(array)
+
+  def _norm(self, own_norm: bool) -> norms.Apply:
+    return norms.NORMS[self.norm].own if own_norm else norms.NORMS[self.norm].anywhere
+
+  def _has_bias(self, own_norm: bool) -> bool:
+    return self.hidden_bias or self._norm(own_norm) is norms.identity
+
+
+def _array(x: Input) -> jax.Array:
+  return x.activation if isinstance(x, Hidden) else x

@@ -6,16 +6,17 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from networks import heads, layers, torsos, types
+from networks import heads, layers, torsos, types, wiring
+from networks.trace import Trace
 
 
 def make(
     *, torso: str, observation_shape: tuple[int, ...], observation_dtype: str, head: heads.Head,
-    style: layers.Style, num_critics: int = 1) -> types.QNetwork:
+    style: layers.Style, num_critics: int = 1, num_auxiliary: int = 0) -> types.QNetwork:
   """A Q-network of `torso` on observations of one shape (without the batch axis).
 
   Several critics share the torso where it encodes frames, and nothing where it does not; their
-  layers are named after them, as in `critic2/dense3`.
+  layers are named after them, as in `critic2/dense3`. Each has its own `num_auxiliary` outputs.
 
   Raises:
     ValueError: the torso is not a row of torsos.TORSOS, or does not take such observations.
@@ -27,33 +28,53 @@ def make(
     raise ValueError(
         f'torso={torso}: must take observations of shape {observation_shape}; it does not, it '
         f'takes {"stacks of frames" if row.takes_frames else "vectors"}')
-  activations = {}
+  found = {}
 
   def forward(observation, training=False):
-    del training
-    features, critics = {}, []
+    trace, features, critics, in_head = Trace.start(training), {}, [], []
+    traced = style._replace(trace=trace)
     if row.shared:
-      features = row.apply(observation, style)
+      features = row.apply(observation, traced)
     taus = heads.draw_taus(head, len(observation))
     for scope, prefix in _scopes(num_critics):
       with scope:
-        body = {} if row.shared else row.apply(observation, style)
+        body = {} if row.shared else row.apply(observation, traced)
         last = list((features if row.shared else body).values())[-1]
-        critic, tail = heads.apply(hk.Flatten()(last.activation), taus, head, style)
+        num_calls = len(trace.calls)
+        critic, tail = heads.apply(last, taus, head, traced)
+        in_head += [call.module for call in trace.calls[num_calls:]]
       critics.append(critic)
       features |= {prefix + name: hidden for name, hidden in (body | tail).items()}
-    activations.update({name: hidden.nonlinearity for name, hidden in features.items()})
+    layers_of = {name: hidden.layer for name, hidden in features.items()}
+    found.update(features={name: hidden._replace(layer=None) for name, hidden in features.items()},
+                 calls=trace.calls, in_head=in_head)
     q_values = sum(critic.q_values for critic in critics) / num_critics
     return types.QOutput(
-        q_values, {name: hidden.layer for name, hidden in features.items()}, tuple(critics))
+        q_values, layers_of, tuple(critics), trace.statistics,
+        _auxiliary(critics, num_auxiliary, style))
 
   transformed = hk.transform(forward)
 
   def init(key: jax.Array) -> types.Params:
     return transformed.init(key, jnp.zeros((1, *observation_shape), observation_dtype))
 
-  jax.eval_shape(init, jax.random.key(0))  # Runs `forward`, which fills `activations`.
-  return types.QNetwork(init, transformed.apply, activations)
+  shapes = jax.eval_shape(init, jax.random.key(0))  # Runs `forward`, which fills `found`.
+  return wiring.describe(types.QNetwork(init, transformed.apply), shapes, **found)
+
+
+def _auxiliary(
+    critics: list[types.Critic], size: int, style: layers.Style) -> jax.Array | None:
+  """[B, critics * size] that are linear in what each critic's utilities are linear in."""
+  if not size:
+    return None
+  init = layers.INITIALIZERS[style.initializer]
+  each = []
+  for i, critic in enumerate(critics, 1):
+    fan_in = critic.penultimate.shape[-1]
+    linear = hk.Linear(
+        size, w_init=init.weights(fan_in), b_init=init.biases(fan_in), name=f'auxiliary{i}')
+    each.append(linear(critic.penultimate))
+  return jnp.concatenate(each, axis=-1)
 
 
 def _scopes(num_critics: int):

@@ -24,8 +24,7 @@ def _convs(
   x, features = _pixels(x), {}
   for i, shape in enumerate(shapes, 1):
     name = f'conv{i}'
-    features[name] = style.nonlinear(style.conv(x, *shape, name, padding), name, 'relu')
-    x = features[name].activation
+    x = features[name] = style.convolve(x, shape, name, padding)
   return features
 
 
@@ -37,17 +36,15 @@ def _impala(x: jax.Array, style: Style) -> Features:
   """The residual CNN of IMPALA (Espeholt et al. 2018, figure 3, right): [B, stack, 84, 84]."""
   x, features = _pixels(x), {}
 
-  def relu(x, name):
-    features[name] = style.nonlinear(x, name, 'relu')
-    return features[name].activation
-
   for i, channels in enumerate((16, 32, 32), 1):
-    x = style.conv(x, channels, 3, 1, f'stack{i}_conv', 'SAME')
+    shape = (channels, 3, 1)
+    x = style.conv(x, shape, f'stack{i}_conv', 'SAME')
     x = hk.max_pool(x, (1, 3, 3, 1), (1, 2, 2, 1), 'SAME')
-    for name in (f'stack{i}_block1', f'stack{i}_block2'):
-      y = style.conv(relu(x, f'{name}_in'), channels, 3, 1, f'{name}_conv1', 'SAME')
-      x = x + style.conv(relu(y, f'{name}_conv1'), channels, 3, 1, f'{name}_conv2', 'SAME')
-  relu(x, 'stack3_out')
+    for block in (f'stack{i}_block1', f'stack{i}_block2'):
+      before = features[f'{block}_in'] = style.nonlinear(x, f'{block}_in', 'relu')
+      hidden = features[f'{block}_conv1'] = style.convolve(before, shape, f'{block}_conv1', 'SAME')
+      x = x + style.conv(hidden, shape, f'{block}_conv2', 'SAME')
+  features['stack3_out'] = style.nonlinear(x, 'stack3_out', 'relu')
   return features
 
 
@@ -55,11 +52,9 @@ def _drq(x: jax.Array, style: Style) -> Features:
   """DecQN's pixel network, after DrQ-v2's encoder (Yarats et al. 2021): -> 100 * width."""
   x, features = _pixels(x) - 0.5, {}
   for name, stride in (('conv1', 2), ('conv2', 1), ('conv3', 1), ('conv4', 1)):
-    x = style.conv(x, 32, 3, stride, name, 'SAME')
-    features[name] = style.nonlinear(x, name, 'relu')
-    x = features[name].activation
-  x = style.linear(hk.Flatten()(x), 100 * style.width, 'bottleneck')
-  features['bottleneck'] = style.nonlinear(x, 'bottleneck', 'tanh', own_norm=True)
+    x = features[name] = style.convolve(x, (32, 3, stride), name, 'SAME')
+  features['bottleneck'] = style.dense(
+      x, 100 * style.width, 'bottleneck', 'tanh', own_norm=True)
   return features
 
 
@@ -70,8 +65,8 @@ def _residual_mlp(x: jax.Array, style: Style) -> Features:
   """
   size = 512 * style.width
   skip = style.linear(hk.Flatten()(x).astype(jnp.float32), size, 'dense1')
-  hidden = style.nonlinear(style.linear(skip, size, 'dense2'), 'dense2', 'relu')
-  x = skip + style.linear(hidden.activation, size, 'dense3')
+  hidden = style.dense(skip, size, 'dense2', 'relu')
+  x = skip + style.linear(hidden, size, 'dense3')
   return {'dense2': hidden, 'dense3': style.nonlinear(x, 'dense3', 'elu', own_norm=True)}
 
 
@@ -80,8 +75,7 @@ def _mlp(x: jax.Array, style: Style) -> Features:
   x = hk.Flatten()(x).astype(jnp.float32)
   features = {}
   for name in ('dense1', 'dense2'):
-    features[name] = style.nonlinear(style.linear(x, 64 * style.width, name), name, 'relu')
-    x = features[name].activation
+    x = features[name] = style.dense(x, 64 * style.width, name, 'relu')
   return features
 
 

@@ -7,8 +7,9 @@ import jax
 
 Params = Any  # Haiku's two-level dictionary: {module: {'w': ..., 'b': ...}}
 
-# Names of the leaves that the forward pass writes, and no optimizer.
-STATISTICS = ('running_mean', 'running_variance', 'singular_vector')
+# Names of the leaves that no optimizer changes.
+INJECTED = 'injected'  # 1 once a head's new copy counts, see networks/injection.py
+STATISTICS = ('running_mean', 'running_variance', 'singular_vector', INJECTED)
 
 
 class Layer(NamedTuple):
@@ -23,6 +24,8 @@ class Critic(NamedTuple):
   # [B, M, A, N]: logits of N atoms (categorical), or returns at N quantiles (quantile, implicit).
   distribution: jax.Array | None = None
   taus: jax.Array | None = None  # [B, N], which quantiles
+  # [B, D] the features that the outputs are linear in; the mean over drawn quantiles (implicit).
+  penultimate: jax.Array | None = None
 
 
 class QOutput(NamedTuple):
@@ -35,6 +38,7 @@ class QOutput(NamedTuple):
   critics: tuple[Critic, ...] = ()
   # Where training: the STATISTICS that these inputs make of the parameters'.
   statistics: Params = {}
+  auxiliary: jax.Array | None = None  # [B, K] outputs beside the utilities, where there are any
 
 
 class Units(NamedTuple):
@@ -49,12 +53,21 @@ class Units(NamedTuple):
   consumers: tuple[str, ...]  # Haiku modules
 
 
+class Injection(NamedTuple):
+  """Haiku modules of heads with a new copy each (networks/injection.py)."""
+  switches: tuple[str, ...]  # whose INJECTED is 1 from the injection on
+  own: tuple[str, ...]  # trained before it
+  new: tuple[str, ...]  # trained after it
+  first: tuple[str, ...]  # never trained
+
+
 class QNetwork(NamedTuple):
   """A Q-network as two pure functions, and what is known of its modules."""
   init: Callable[[jax.Array], Params]  # key -> parameters
   # Parameters, key, [B, *observation] and, where an update is made of it, training=True.
   apply: Callable[..., QOutput]
-  activations: dict[str, str]  # hidden layer -> row of layers.ACTIVATIONS, input to output
+  activations: dict[str, str] = {}  # hidden layer -> row of layers.ACTIVATIONS, input to output
   units: dict[str, Units] = {}  # hidden layer -> wiring; sums of two modules are left out
   output_modules: tuple[str, ...] = ()  # Haiku modules that give the Q-values
   head_modules: tuple[str, ...] = ()  # all of the head's, these included
+  injection: Injection = Injection((), (), (), ())

@@ -91,6 +91,9 @@ ATARI, C51 = dict(domain='atari'), dict(domain='control', agent='c51')
     (ATARI, {'norm': 'own'},
      'norm=own: torso=nature has none of its own; set norm=none, norm=layer or torso to one of '
      'drq, residual_mlp'),
+    (ATARI, {'norm_affine': False},
+     'norm_affine=false: says nothing where norm=none; set norm=layer or leave it out'),
+    (ATARI, {'hidden_bias': False}, 'hidden_bias=false: says nothing where norm=none'),
     (dict(domain='control'), {'random_shift': 4},
      'random_shift=4: torso=residual_mlp takes no frames; set random_shift=0'),
     (dict(domain='control', observations='pixels'), {'torso': 'residual_mlp'},

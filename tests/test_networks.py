@@ -1,10 +1,12 @@
 """Shapes, initial distributions and normalization of the Q-networks."""
 
+import math
+
 import jax
 import numpy as np
 import pytest
 
-from networks import heads, layers, q_network, torsos
+from networks import heads, layers, norms, q_network, torsos
 
 FRAMES, PIXELS = ((4, 84, 84), 'uint8'), ((3, 84, 84, 3), 'uint8')
 SHAPES = {'drq': PIXELS, 'residual_mlp': ((5,), 'float32'), 'mlp': ((10, 5), 'float32')}
@@ -25,7 +27,7 @@ def observations(torso, count=16, seed=0):
 
 
 @pytest.mark.parametrize('torso', torsos.TORSOS)
-@pytest.mark.parametrize('norm', layers.NORMS)
+@pytest.mark.parametrize('norm', norms.NORMS)
 def test_utilities_and_features_have_their_shapes(torso, norm):
   network = make(torso, norm)
   params = network.init(jax.random.key(0))
@@ -155,3 +157,32 @@ def test_impala_has_the_published_parameters():
     before = channels
   assert kernels == expected
   assert params['head']['w'].shape == (11 * 11 * 32, 6)  # 84 -> 42 -> 21 -> 11
+
+
+@pytest.mark.parametrize('torso', torsos.TORSOS)
+@pytest.mark.parametrize('activation', ['leaky', 'gelu', 'tanh', 'crelu', 'fourier'])
+def test_an_activation_replaces_every_nonlinearity_of_torso_and_head(torso, activation):
+  shape, dtype = SHAPES.get(torso, FRAMES)
+  network = q_network.make(
+      torso=torso, observation_shape=shape, observation_dtype=dtype,
+      head=heads.Head(2, 3, hidden_layers=1, distribution='implicit', num_atoms=3),
+      style=layers.Style(activation=activation))
+  assert set(network.activations.values()) == {activation}
+  out = jax.eval_shape(
+      lambda key: network.apply(network.init(key), key, observations(torso, 2)), jax.random.key(0))
+  factor = 2 if activation in ('crelu', 'fourier') else 1
+  for layer in out.features.values():
+    assert layer.activation.shape[-1] == factor * layer.preactivation.shape[-1]
+  assert out.q_values.shape == (2, 2, 3)
+
+
+def test_activations_are_their_definitions():
+  x = np.linspace(-3, 3, 13, dtype=np.float32)
+  phi = np.array([0.5 * (1 + math.erf(value / math.sqrt(2))) for value in x])
+  expected = {
+      'leaky': np.where(x > 0, x, 0.01 * x), 'gelu': x * phi,
+      'crelu': np.concatenate([np.maximum(x, 0), np.maximum(-x, 0)]),
+      'fourier': np.concatenate([np.sin(x), np.cos(x)])}
+  for name, y in expected.items():
+    # jax.nn.gelu is the approximation by tanh, within 5e-4 of the definition.
+    np.testing.assert_allclose(layers.ACTIVATIONS[name](x), y, atol=1e-3, rtol=0)

@@ -1,0 +1,44 @@
+"""Spectral normalization: kernels divided by their largest singular value."""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+
+from networks.trace import Trace
+
+_FIRST_ITERATIONS = 30  # from a start of ones; later ones go on from the update before
+
+
+def normalized_kernels(trace: Trace) -> contextlib.AbstractContextManager:
+  """Within this context modules get their kernels `w` divided so (Miyato et al. 2018, alg. 1).
+
+  A convolution's kernel counts as a matrix [fan_in, channels]. One power iteration is made in each
+  update, from the singular vector of the one before; no gradient passes through the vectors.
+  """
+  def getter(
+      next_getter: Callable[[Any], jax.Array], value: Any,
+      context: hk.GetterContext) -> jax.Array:
+    w = next_getter(value)
+    if context.name != 'w':
+      return w
+    matrix = w.reshape(-1, w.shape[-1])
+    start = hk.get_parameter(
+        'singular_vector', w.shape[-1:],
+        init=lambda shape, dtype: _iterate(matrix, jnp.ones(shape, dtype), _FIRST_ITERATIONS))
+    right = jax.lax.stop_gradient(_iterate(matrix, start, 1))
+    trace.keep(context.module_name, 'singular_vector', right)
+    return w / jnp.linalg.norm(matrix @ right)
+
+  return hk.custom_getter(getter)
+
+
+def _iterate(matrix: jax.Array, right: jax.Array, count: int) -> jax.Array:
+  """Power iterations on the right singular vector of [fan_in, units]."""
+  for _ in range(count):
+    right = matrix.T @ (matrix @ right)
+    right /= jnp.maximum(jnp.linalg.norm(right), 1e-12)
+  return right
