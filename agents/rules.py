@@ -37,8 +37,8 @@ _FIELDS = (
     (('seed',), lambda x: 0 <= x < 2**31, 'from 0 to 2147483647'),
     (('learning_rate', 'optimizer_epsilon', 'noisy_sigma'), lambda x: x > 0, 'above 0'),
     (('eval_length', 'eval_episodes', 'hidden_layers', 'random_shift', 'reward_clip',
-      'auxiliary_outputs', 'max_gradient_norm', 'weight_decay', 'priority_exponent', 'importance_exponent_begin',
-      'importance_exponent_end'), lambda x: x >= 0, 'at least 0'),
+      'auxiliary_outputs', 'max_gradient_norm', 'weight_decay', 'priority_exponent',
+      'importance_exponent_begin', 'importance_exponent_end'), lambda x: x >= 0, 'at least 0'),
     (('discount', 'exploration_epsilon_begin', 'exploration_epsilon_end', 'eval_epsilon',
       'uniform_probability'), lambda x: 0 <= x <= 1, 'from 0 to 1'),
 )

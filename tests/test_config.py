@@ -56,7 +56,7 @@ def test_bad_overrides_are_refused(words, message):
     ({'replay': 'disk'}, 'replay=disk: must be one of reverb, local'),
     ({'probe_optimizer': 'sgd'}, 'probe_optimizer=sgd: must be one of small, agent'),
     ({'torso': 'vgg'}, 'torso=vgg: must be one of nature'),
-    ({'norm': 'batch'}, 'norm=batch: must be one of none, own, layer'),
+    ({'norm': 'group'}, 'norm=group: must be one of none, own, layer, rms, batch, hybrid'),
     ({'initializer': 'zeros'}, 'initializer=zeros: must be one of'),
     ({'optimizer': 'sgd'}, 'optimizer=sgd: must be one of adam, rmsprop'),
     ({'num_envs': 0}, 'num_envs=0: must be at least 1'),
