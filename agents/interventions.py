@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from agents import errors, penalties
+from agents import errors, penalties, resets
 from agents.mechanism import Mechanism
 from networks import types
 
@@ -57,7 +57,19 @@ def _activation(activation: str, summary: str, paper: str) -> Intervention:
 
 
 _SCOPE = Parameter('all', _one_of('all', 'kernels'))
-_PERIOD = Parameter(1, _COUNT)
+
+
+def _reset(
+    summary: str, paper: str, touches: str, parameters: Mapping[str, Parameter],
+    mechanism: Callable[..., Mechanism],
+    settings: Mapping[str, Any] = {}) -> Intervention:
+  """What draws weights anew, and therefore has Adam count each weight's updates apart."""
+  return Intervention(
+      'resets', summary, paper, touches, {'count_each': True, **settings}, parameters, mechanism)
+
+
+def _period(updates: int) -> Parameter:
+  return Parameter(updates, _COUNT)
 
 TABLE: Mapping[str, Intervention] = {
     'ln': _norm(
@@ -86,6 +98,32 @@ TABLE: Mapping[str, Intervention] = {
         parameters={'strength': Parameter(1e-5, _POSITIVE), 'scope': _SCOPE},
         mechanism=penalties.l2),
 
+    'redo': _reset(
+        'every `period` updates, units whose mean |activation| is at most `tau` of their layer\'s '
+        'are drawn anew', 'Sokar et al. 2023', 'state, moments',
+        {'period': _period(1000), 'tau': Parameter(0.025, _FRACTION)}, resets.redo),
+    'cbp': _reset(
+        'continual backprop: at each update a share `rate` of a layer\'s units older than '
+        '`maturity` updates, the least useful, is drawn anew', 'Dohare et al. 2024',
+        'state, moments', {
+            'rate': Parameter(1e-4, _FRACTION), 'maturity': _period(10_000),
+            'decay': Parameter(0.99, _FRACTION)}, resets.cbp),
+    'sp': Intervention(
+        'resets', 'shrink and perturb: every `period` updates, `shrink` times the weights plus '
+        '`perturb` times fresh ones', 'Ash & Adams 2020', 'state', parameters={
+            'shrink': Parameter(0.999999, _FRACTION), 'perturb': Parameter(1e-6, _FRACTION),
+            'period': _period(1)}, mechanism=resets.sp),
+    'reset': _reset(
+        'every `period` updates, the head, its outputs alone or all is drawn anew, in the target '
+        'network too', 'Nikishin et al. 2022', 'state, target, moments', {
+            'scope': Parameter('head', _one_of('outputs', 'head', 'all')),
+            'period': _period(20_000)}, resets.reset),
+    'inject': _reset(
+        'plasticity injection: after `at` updates the head is frozen and a new one trained beside '
+        'it, which changes no output then', 'Nikishin et al. 2023',
+        'network, state, target, moments', {'at': _period(3_125_000)}, resets.inject,
+        {'injection': True}),
+
     'crelu': _activation(
         'crelu', 'ReLU of x and of -x, so that layers have twice the outputs',
         'Shang et al. 2016; Abbas et al. 2023'),
@@ -99,7 +137,10 @@ TABLE: Mapping[str, Intervention] = {
 
 # Who cannot go with whom, and why: names, names, reason. Two rows that set one field to different
 # values exclude each other without a word here.
-CONFLICTS: tuple[tuple[tuple[str, ...], tuple[str, ...], str], ...] = ()
+CONFLICTS: tuple[tuple[tuple[str, ...], tuple[str, ...], str], ...] = (
+    (('inject',), ('redo', 'cbp', 'sp', 'reset'),
+     'weights of the frozen heads would be drawn anew, and what was learnt lost'),
+)
 
 
 class Chosen(NamedTuple):

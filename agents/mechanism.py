@@ -49,16 +49,20 @@ class Mechanism(NamedTuple):
 
 
 def every(period: int, change: Change) -> Change:
-  """The change, at every `period`-th update only; elsewhere nothing of it is computed."""
+  """The change, at every `period`-th update only."""
   if period == 1:
     return change
+  return when(lambda num_updates: num_updates % period == 0, change)
 
-  def periodic(key, state, memory, batch):
+
+def when(is_due: Callable[[Array], Array], change: Change) -> Change:
+  """The change, after those updates only; elsewhere nothing of it is computed."""
+  def sometimes(key, state, memory, batch):
     return jax.lax.cond(
-        state.num_updates % period == 0, change,
-        lambda key, state, memory, batch: (state, memory), key, state, memory, batch)
+        is_due(state.num_updates), change, lambda key, state, memory, batch: (state, memory),
+        key, state, memory, batch)
 
-  return periodic
+  return sometimes
 
 
 def reset_moments(

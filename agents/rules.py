@@ -105,7 +105,17 @@ def _outputs(config: Any) -> None:
               f'{name}={text}; set shared_bias=false')
 
 
-_BETWEEN_FIELDS = (_sizes, _network, _outputs)
+def _timing(config: Any) -> None:
+  """What an intervention does once must happen before the run ends."""
+  num_updates = config.run_length // config.units_per_step // config.steps_per_update
+  for name, value in config.intervention_parameters:
+    if name.endswith('.at') and value > num_updates:
+      raise errors.UsageError(
+          f'{name}={value}: is after the end of this run, which makes {num_updates} updates; set '
+          f'less, as by --set={name}={max(1, num_updates // 4)}')
+
+
+_BETWEEN_FIELDS = (_sizes, _network, _outputs, _timing)
 
 
 def _check_support(config: Any) -> None:

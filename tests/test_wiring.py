@@ -5,24 +5,7 @@ import numpy as np
 import pytest
 
 from networks import heads, layers, q_network, torsos
-
-FRAMES, PIXELS = ((4, 84, 84), 'uint8'), ((3, 84, 84, 3), 'uint8')
-SHAPES = {'drq': PIXELS, 'residual_mlp': ((5,), 'float32'), 'mlp': ((5,), 'float32')}
-SMALL = ('data_efficient', 'residual_mlp', 'mlp')
-HEADS = {
-    'plain': {}, 'hidden': dict(hidden_layers=2, hidden_size=8),
-    'rainbow': dict(hidden_layers=1, hidden_size=8, dueling=True, noisy_sigma=0.1,
-                    distribution='categorical', num_atoms=5),
-    'implicit': dict(hidden_layers=1, hidden_size=8, distribution='implicit', num_atoms=3)}
-
-
-def make(torso, head='hidden', num_critics=1, **style):
-  shape, dtype = SHAPES.get(torso, FRAMES)
-  network = q_network.make(
-      torso=torso, observation_shape=shape, observation_dtype=dtype, num_critics=num_critics,
-      head=heads.Head(2, 3, **HEADS[head]), style=layers.Style(**style))
-  observations = np.random.default_rng(0).random((3, *shape)) * (255 if dtype == 'uint8' else 1)
-  return network, observations.astype(dtype)
+from tests.tiny_networks import HEADS, SMALL, make
 
 
 @pytest.mark.parametrize('torso', SMALL)
