@@ -80,7 +80,7 @@ class Config:
   adam_b1: float = 0.9  # decay of Adam's first moment, for each update
   adam_b2: float = 0.999  # of its second
   count_each: bool = False  # Adam corrects its moments' bias by each weight's own age
-  parameter_free: bool = False  # steps are scaled by TRAC
+  parameter_free: bool = False  # the way from the initial weights is scaled by agents/trac.py
   optimizer_epsilon: float = 1e-8
   max_gradient_norm: float = 0.0  # over all parameters; 0: none
   weight_decay: float = 0.0  # decoupled, kernels only; a step shrinks by learning_rate * this

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from agents import errors, penalties, resets
+from agents import errors, penalties, projections, resets
 from agents.mechanism import Mechanism
 from networks import types
 
@@ -56,6 +56,28 @@ def _activation(activation: str, summary: str, paper: str) -> Intervention:
       {'activation': activation})
 
 
+def _optimizer(
+    summary: str, paper: str, optimizer: str, **parameters: Parameter) -> Intervention:
+  return Intervention(
+      'optimizer', summary, paper, 'optimizer', {'optimizer': optimizer}, parameters)
+
+
+def _penalty(
+    kind: str, summary: str, paper: str, mechanism: Callable[..., Mechanism], strength: float,
+    touches: str = 'loss', **parameters: Parameter) -> Intervention:
+  parameters = {'strength': Parameter(strength, _POSITIVE), **parameters}
+  return Intervention(
+      kind, f'{summary}, added to the loss', paper, touches, {}, parameters, mechanism)
+
+
+def _projection(
+    summary: str, paper: str, mechanism: Callable[..., Mechanism],
+    settings: Mapping[str, Any] = {}, **parameters: Parameter) -> Intervention:
+  touches = 'network, state' if settings else 'state'
+  return Intervention(
+      'norm control', f'after updates, {summary}', paper, touches, settings, parameters, mechanism)
+
+
 _SCOPE = Parameter('all', _one_of('all', 'kernels'))
 
 
@@ -87,16 +109,51 @@ TABLE: Mapping[str, Intervention] = {
         'normalization', 'all kernels but those of the outputs are divided by their largest '
         'singular value', 'Miyato et al. 2018; Gogianu et al. 2021', 'network',
         {'spectral_norm': True}),
+    'so': Intervention(
+        'output', 'scale-invariant output: expected returns become distributions over atoms, '
+        'learnt by cross-entropy; replaces what distribution an agent has',
+        'Lyle et al. 2024; Farebrother et al. 2024', 'network, loss', {'shared_bias': False}, {
+            'target': Parameter('hl_gauss', _one_of('two_hot', 'hl_gauss'), 'distribution'),
+            'atoms': Parameter(101, field='num_atoms'),
+            'sigma': Parameter(0.75, field='hl_gauss_sigma'),
+            'symlog': Parameter(False, field='symlog')}),
+    'ls': Intervention(
+        'output', 'label smoothing: a part of each target distribution is uniform',
+        'Lyle et al. 2024; Szegedy et al. 2016; the part is ours', 'loss',
+        parameters={'part': Parameter(0.05, field='label_smoothing')}),
+
     'wd': Intervention(
         'norm control',
         'decoupled weight decay on kernels; a step shrinks them by learning_rate * strength',
         'Loshchilov & Hutter 2019; the strength is that of Lee et al. 2024 (SimBa)', 'optimizer',
         parameters={'strength': Parameter(1e-2, field='weight_decay')}),
-    'l2': Intervention(
-        'norm control', 'strength times the squared norm of the parameters, added to the loss',
-        'Lyle et al. 2024', 'loss',
-        parameters={'strength': Parameter(1e-5, _POSITIVE), 'scope': _SCOPE},
-        mechanism=penalties.l2),
+    'l2': _penalty(
+        'norm control', '`strength` times the squared norm of the parameters',
+        'Lyle et al. 2024', penalties.l2, 1e-5, scope=_SCOPE),
+    'l2init': _penalty(
+        'norm control', '`strength` times the squared distance from the initial parameters',
+        'Kumar et al. 2023', penalties.l2_init, 1e-2),
+    'wasserstein': _penalty(
+        'norm control', 'as `l2init`, between the sorted entries of each tensor',
+        'Lewandowski et al. 2023', penalties.wasserstein, 1e-2),
+    'parseval': _penalty(
+        'norm control', "`strength` times the squared distance of hidden kernels' Gram matrices "
+        'from `scale` times the identity', 'Chung et al. 2024', penalties.parseval, 1e-3,
+        scale=Parameter(1.0, _POSITIVE)),
+    'fnorm': _penalty(
+        'norm control', '`strength` times the mean squared norm of the penultimate features',
+        'Lyle et al. 2024; the strength is ours', penalties.feature_norm, 1e-4),
+    'wclip': _projection(
+        'weights and biases stay within `kappa` / sqrt(fan-in)', 'Elsayed et al. 2024',
+        projections.clip_weights, kappa=Parameter(1.0, _POSITIVE)),
+    'nap': _projection(
+        'normalize and project: layer normalization without biases before it; hidden kernels, and '
+        'scales with offsets, go back to their initial norm', 'Lyle et al. 2024b',
+        projections.normalize_and_project, {'norm': 'layer', 'hidden_bias': False},
+        period=_period(1)),
+    'wscale': _projection(
+        'every kernel goes back to its initial norm', 'Lyle et al. 2024',
+        projections.rescale_weights, period=_period(1)),
 
     'redo': _reset(
         'every `period` updates, units whose mean |activation| is at most `tau` of their layer\'s '
@@ -124,6 +181,26 @@ TABLE: Mapping[str, Intervention] = {
         'network, state, target, moments', {'at': _period(3_125_000)}, resets.inject,
         {'injection': True}),
 
+    'infer': _penalty(
+        'features', '`strength` times the squared distance of `heads` linear outputs of the '
+        'features from `beta` times what they were at first', 'Lyle et al. 2022', penalties.infer,
+        0.1, touches='network, loss', beta=Parameter(100.0, _POSITIVE),
+        heads=Parameter(10, _COUNT, 'auxiliary_outputs')),
+    'gradpen': _penalty(
+        'landscape', "`strength` times the squared norm of the loss's gradient",
+        'Barrett & Dherin 2021; the strength is ours', penalties.gradient_norm, 1e-3),
+
+    'adamfix': _optimizer(
+        'Adam whose second moment decays as fast as the first, with a larger epsilon',
+        'Lyle et al. 2023', 'adam', b2=Parameter(0.9, field='adam_b2'),
+        epsilon=Parameter(1e-3, field='optimizer_epsilon')),
+    'trac': Intervention(
+        'optimizer', "the way from the initial weights is scaled by a tuner without settings",
+        'Muppidi et al. 2024', 'optimizer', {'parameter_free': True}),
+    'muon': _optimizer(
+        'Muon: momentum of matrices made orthogonal, Adam for the rest', 'Jordan et al. 2024',
+        'muon'),
+
     'crelu': _activation(
         'crelu', 'ReLU of x and of -x, so that layers have twice the outputs',
         'Shang et al. 2016; Abbas et al. 2023'),
@@ -140,6 +217,10 @@ TABLE: Mapping[str, Intervention] = {
 CONFLICTS: tuple[tuple[tuple[str, ...], tuple[str, ...], str], ...] = (
     (('inject',), ('redo', 'cbp', 'sp', 'reset'),
      'weights of the frozen heads would be drawn anew, and what was learnt lost'),
+    (('trac',), ('redo', 'cbp', 'sp', 'reset', 'inject', 'wclip', 'nap', 'wscale'),
+     'the tuned way from the initial weights would undo what changes them otherwise'),
+    (('nap', 'wscale', 'wclip'), ('nap', 'wscale', 'wclip'),
+     'each puts the same weights into another set'),
 )
 
 

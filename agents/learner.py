@@ -52,7 +52,7 @@ def make_network(
       hidden_layers=config.hidden_layers, hidden_size=config.hidden_size, dueling=config.dueling,
       noisy_sigma=config.noisy_sigma if config.noisy else 0.0, shared_bias=config.shared_bias,
       distribution=config.distribution, num_atoms=config.num_atoms, v_min=config.v_min,
-      v_max=config.v_max, injection=config.injection)
+      v_max=config.v_max, symlog=config.symlog, injection=config.injection)
   style = layers.Style(
       config.initializer, config.norm, config.width, config.norm_affine, config.activation,
       config.hidden_bias, config.spectral_norm)
@@ -166,8 +166,7 @@ def _write(
 def _make_loss(
     config: Config, network: network_types.QNetwork) -> Callable[..., tuple[Array, _Aux]]:
   """The weighted loss of a batch, and what else came of it."""
-  atoms = heads.support(config.v_min, config.v_max, config.num_atoms)
-  critic_loss = losses.make(config.distribution, config.error_loss, atoms)
+  critic_loss = losses.make(config)
 
   def select(params, target_params, key, obs_t, target):
     """The output whose maxima are the bootstrapped actions."""

@@ -8,18 +8,18 @@ dimension. With M = 1 and one critic each loss is the plain algorithm's.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import rlax
 
+from networks import distributions
 from networks.types import Critic
 from replay import types
 
 Array = jax.Array
-
 
 
 def _clipped(errors: jax.Array) -> jax.Array:
@@ -67,7 +67,7 @@ def td_errors(
 
 def categorical(
     logits_tm1: Array, transition: types.Transition, probabilities_t: Array, q_t_selector: Array,
-    atoms: Array) -> Array:
+    atoms: Array, smoothing: float = 0.0) -> Array:
   """Cross-entropy with the projected target (C51, Bellemare et al. 2017, algorithm 1).
 
   Args:
@@ -76,6 +76,7 @@ def categorical(
     probabilities_t: [B, M, A, N] of the target network at obs_t.
     q_t_selector: [B, M, A] whose maxima select the bootstrapped action.
     atoms: [N] returns.
+    smoothing: see `cross_entropy`.
 
   Returns:
     [B] cross-entropies, averaged over dimensions.
@@ -83,12 +84,81 @@ def categorical(
   def example(logits_tm1, a_tm1, r_t, discount_t, probabilities_t, q_t_selector):
     mixture = jnp.mean(_chosen(probabilities_t, jnp.argmax(q_t_selector, axis=-1)), axis=0)
     target = rlax.categorical_l2_project(r_t + discount_t * atoms, mixture, atoms)
-    target = jax.lax.stop_gradient(target)
-    entropy = jax.vmap(rlax.categorical_cross_entropy, in_axes=(None, 0))
-    return jnp.mean(entropy(target, _chosen(logits_tm1, a_tm1)))
+    return cross_entropy(target, _chosen(logits_tm1, a_tm1), smoothing)
   return jax.vmap(example)(
       logits_tm1, transition.a_tm1, transition.r_t, transition.discount_t, probabilities_t,
       q_t_selector)
+
+
+def cross_entropy(target: Array, logits: Array, smoothing: float) -> Array:
+  """Of one target [N] with the logits [M, N] of every dimension, averaged over these.
+
+  Smoothing is the part of the target that is uniform over the N atoms (Szegedy et al. 2016,
+  section 7). No gradient passes through the target.
+  """
+  if smoothing:
+    target = (1 - smoothing) * target + smoothing / len(target)
+  target = jax.lax.stop_gradient(target)
+  return jnp.mean(jax.vmap(rlax.categorical_cross_entropy, in_axes=(None, 0))(target, logits))
+
+
+def two_hot(value: Array, atoms: Array) -> Array:
+  """A return between its two neighbours among [N] atoms, so that the mean is the return.
+
+  Outside of the atoms' range all is on the nearest.
+  """
+  return rlax.categorical_l2_project(value[None], jnp.ones(1), atoms)
+
+
+def hl_gauss(value: Array, atoms: Array, sigma: float, in_symlog: bool) -> Array:
+  """A return as a Gaussian over [N] atoms (HL-Gauss, Farebrother et al. 2024, equation 7).
+
+  An atom has the Gaussian's mass on its bin, which ends half-way to its neighbours, over the mass
+  on all bins. Values outside of the atoms' range count as the nearest atom.
+
+  Args:
+    value: the return.
+    atoms: [N], evenly spaced, or so in symlog.
+    sigma: of the Gaussian, in widths of a bin.
+    in_symlog: whether value and atoms are compared in symlog.
+  """
+  if in_symlog:
+    value, atoms = distributions.symlog(value), distributions.symlog(atoms)
+  width = (atoms[-1] - atoms[0]) / (len(atoms) - 1)
+  edges = jnp.append(atoms - width / 2, atoms[-1] + width / 2)
+  below = jax.scipy.stats.norm.cdf(edges, jnp.clip(value, atoms[0], atoms[-1]), sigma * width)
+  return jnp.diff(below) / (below[-1] - below[0])
+
+
+def expected_targets(
+    transition: types.Transition, q_t_value: Array, q_t_selector: Array) -> Array:
+  """[B] rewards and discounted values of the bootstrapped actions, means over dimensions."""
+  chosen = jnp.take_along_axis(
+      q_t_value, jnp.argmax(q_t_selector, axis=-1)[..., None], axis=-1)[..., 0]
+  return transition.r_t + transition.discount_t * jnp.mean(chosen, axis=1)
+
+
+def classification(
+    online: Critic, transition: types.Transition, targets: Array,
+    project: Callable[[Array], Array], smoothing: float) -> Losses:
+  """Regression as classification: cross-entropies with expected returns projected on atoms.
+
+  Errors, of which priorities are made, are TD errors: a Gaussian's own entropy, which no
+  prediction can undo, would make cross-entropies much alike.
+
+  Args:
+    online: logits [B, M, A, N] and utilities [B, M, A] at obs_tm1.
+    transition: the batch.
+    targets: [B] expected returns.
+    project: a return -> [N] probabilities.
+    smoothing: see `cross_entropy`.
+  """
+  def example(logits_tm1, a_tm1, target):
+    return cross_entropy(project(target), _chosen(logits_tm1, a_tm1), smoothing)
+
+  taken = jnp.take_along_axis(online.q_values, transition.a_tm1[..., None], axis=-1)[..., 0]
+  losses = jax.vmap(example)(online.distribution, transition.a_tm1, targets)
+  return Losses(losses, targets - jnp.mean(taken, axis=1))
 
 
 def quantile(
@@ -121,32 +191,40 @@ def _chosen(values: Array, choices: Array) -> Array:
   return jnp.take_along_axis(values, choices[:, None, None], axis=1)[:, 0]
 
 
-def make(distribution: str, error_loss: str, atoms: Array) -> Callable[..., Losses]:
-  """The loss of one critic: (online, target critics, its selector, transition) -> Losses.
+def make(config: Any) -> Callable[..., Losses]:
+  """The loss of one critic: (online, target critics, its selector, transition) -> Losses."""
+  atoms = distributions.support(config.v_min, config.v_max, config.num_atoms, config.symlog)
 
-  Args:
-    distribution: of networks.heads.DISTRIBUTIONS.
-    error_loss: a row of ERROR_LOSSES, for critics without a distribution.
-    atoms: [N] returns, for categorical ones.
-  """
   def expected(online, targets, q_t_selector, transition):
     value = _mean([critic.q_values for critic in targets])
     errors = td_errors(online.q_values, transition, value, q_t_selector)
-    return Losses(ERROR_LOSSES[error_loss](errors), errors)
+    return Losses(ERROR_LOSSES[config.error_loss](errors), errors)
 
   def categories(online, targets, q_t_selector, transition):
     probabilities = _mean([jax.nn.softmax(critic.distribution) for critic in targets])
     losses = categorical(
-        online.distribution, transition, probabilities, q_t_selector, atoms)
+        online.distribution, transition, probabilities, q_t_selector, atoms,
+        config.label_smoothing)
     return Losses(losses, losses)
+
+  def classified(project):
+    def loss(online, targets, q_t_selector, transition):
+      value = _mean([critic.q_values for critic in targets])
+      returns = expected_targets(transition, value, q_t_selector)
+      return classification(online, transition, returns, project, config.label_smoothing)
+    return loss
 
   def quantiles(online, targets, q_t_selector, transition):
     returns = _mean([critic.distribution for critic in targets])
     losses = quantile(online.distribution, online.taus, transition, returns, q_t_selector)
     return Losses(losses, losses)
 
-  return {'none': expected, 'categorical': categories, 'quantile': quantiles,
-          'implicit': quantiles}[distribution]
+  return {
+      'none': expected, 'categorical': categories, 'quantile': quantiles, 'implicit': quantiles,
+      'two_hot': classified(lambda value: two_hot(value, atoms)),
+      'hl_gauss': classified(
+          lambda value: hl_gauss(value, atoms, config.hl_gauss_sigma, config.symlog)),
+  }[config.distribution]
 
 
 def of_critics(

@@ -145,13 +145,13 @@ def reset(network: types.QNetwork, scope: str, period: int) -> Mechanism:
 
   The target network gets the same new weights.
   """
-  def in_scope(module: str) -> bool:
-    return scope == 'all' or module in {
-        'outputs': network.output_modules, 'head': network.head_modules}[scope]
+  head = {*network.head_modules}
+  modules = {'head': head, 'outputs': head & {*network.output_modules}}
 
   def change(key: Array, state: LearnerState, memory: None, batch: Batch):
     del batch
-    fresh = {module: leaves for module, leaves in network.init(key).items() if in_scope(module)}
+    fresh = {module: leaves for module, leaves in network.init(key).items()
+             if scope == 'all' or module in modules[scope]}
     return state._replace(
         params=state.params | fresh, target_params=state.target_params | fresh,
         opt_state=reset_moments(

@@ -5,8 +5,9 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from agents import errors, losses
-from networks import heads, layers, norms, torsos
+from agents import errors, losses, optimizers
+from networks import layers, norms, torsos
+from networks.distributions import DISTRIBUTIONS
 
 
 def _choice(names: Iterable[str]) -> tuple[Callable[[Any], bool], str]:
@@ -23,9 +24,9 @@ _FIELDS = (
     (('norm',), *_choice(norms.NORMS)),
     (('activation',), *_choice(('', *layers.ACTIVATIONS))),
     (('initializer',), *_choice(layers.INITIALIZERS)),
-    (('distribution',), *_choice(heads.DISTRIBUTIONS)),
+    (('distribution',), *_choice(DISTRIBUTIONS)),
     (('error_loss',), *_choice(losses.ERROR_LOSSES)),
-    (('optimizer',), *_choice(('adam', 'rmsprop'))),
+    (('optimizer',), *_choice(optimizers.OPTIMIZERS)),
     (('num_envs', 'run_length', 'n_step', 'batch_size', 'steps_per_update',
       'target_update_period', 'replay_capacity', 'min_replay_size', 'exploration_decay_steps',
       'width', 'hidden_size', 'num_critics', 'num_atoms', 'probe_observations', 'probe_pool_size',
@@ -35,10 +36,12 @@ _FIELDS = (
      'at least 0; 0 turns it off'),
     (('bins',), lambda x: x >= 2, 'at least 2: a choice needs alternatives'),
     (('seed',), lambda x: 0 <= x < 2**31, 'from 0 to 2147483647'),
-    (('learning_rate', 'optimizer_epsilon', 'noisy_sigma'), lambda x: x > 0, 'above 0'),
+    (('learning_rate', 'optimizer_epsilon', 'noisy_sigma', 'hl_gauss_sigma'),
+     lambda x: x > 0, 'above 0'),
     (('eval_length', 'eval_episodes', 'hidden_layers', 'random_shift', 'reward_clip',
       'auxiliary_outputs', 'max_gradient_norm', 'weight_decay', 'priority_exponent',
       'importance_exponent_begin', 'importance_exponent_end'), lambda x: x >= 0, 'at least 0'),
+    (('adam_b1', 'adam_b2', 'label_smoothing'), lambda x: 0 <= x < 1, 'at least 0 and below 1'),
     (('discount', 'exploration_epsilon_begin', 'exploration_epsilon_end', 'eval_epsilon',
       'uniform_probability'), lambda x: 0 <= x <= 1, 'from 0 to 1'),
 )
@@ -60,7 +63,7 @@ def check(config: Any) -> None:
         raise errors.UsageError(f'{name}={value}: must be {rule}')
   for rule in _BETWEEN_FIELDS:
     rule(config)
-  if config.distribution == 'categorical':
+  if DISTRIBUTIONS[config.distribution].has_support:
     _check_support(config)
 
 
@@ -105,6 +108,17 @@ def _outputs(config: Any) -> None:
               f'{name}={text}; set shared_bias=false')
 
 
+def _targets(config: Any) -> None:
+  """What is said of a target distribution needs one."""
+  if DISTRIBUTIONS[config.distribution].has_support:
+    return
+  with_one = ', '.join(name for name, row in DISTRIBUTIONS.items() if row.has_support)
+  for name in ('symlog', 'label_smoothing'):
+    if getattr(config, name):
+      _refuse(config, name, f'distribution={config.distribution} has no target distribution; set '
+              f'it to one of {with_one}, as --interventions=so does')
+
+
 def _timing(config: Any) -> None:
   """What an intervention does once must happen before the run ends."""
   num_updates = config.run_length // config.units_per_step // config.steps_per_update
@@ -115,7 +129,7 @@ def _timing(config: Any) -> None:
           f'less, as by --set={name}={max(1, num_updates // 4)}')
 
 
-_BETWEEN_FIELDS = (_sizes, _network, _outputs, _timing)
+_BETWEEN_FIELDS = (_sizes, _network, _outputs, _targets, _timing)
 
 
 def _check_support(config: Any) -> None:
@@ -126,7 +140,7 @@ def _check_support(config: Any) -> None:
   only one reward must fit.
   """
   if config.num_atoms < 2:
-    _refuse(config, 'num_atoms', 'must be at least 2 where distribution=categorical')
+    _refuse(config, 'num_atoms', f'must be at least 2 where distribution={config.distribution}')
   if config.v_min >= config.v_max:
     _refuse(config, 'v_min', f'must be below v_max={config.v_max}')
   if config.domain in _MAX_REWARD and config.discount == 1:

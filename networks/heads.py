@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from networks import injection
+from networks.distributions import DISTRIBUTIONS, support
 from networks.layers import INITIALIZERS, Features, Hidden, Style
 from networks.trace import Call
 from networks.types import Critic, Layer
 
-DISTRIBUTIONS = ('none', 'categorical', 'quantile', 'implicit')
 _NUM_COSINES = 64  # IQN's embedding of a quantile (Dabney et al. 2018b, equation 4)
 
 
@@ -24,21 +24,17 @@ class Head(NamedTuple):
   dueling: bool = False
   noisy_sigma: float = 0.0  # of hidden layers and outputs; 0: no noise
   shared_bias: bool = False
-  distribution: str = 'none'  # of DISTRIBUTIONS
+  distribution: str = 'none'  # a row of distributions.DISTRIBUTIONS
   num_atoms: int = 51  # N; quantiles drawn, where implicit
   v_min: float = -10.0  # returns of the first and the last atom
   v_max: float = 10.0
+  symlog: bool = False  # atoms are evenly spaced in symlog of the return
   injection: bool = False  # two more copies, whose difference may be added (networks/injection.py)
 
   @property
   def numbers_per_choice(self) -> int:
     """How many outputs a choice has."""
-    return self.num_atoms if self.distribution in ('categorical', 'quantile') else 1
-
-
-def support(v_min: float, v_max: float, num_atoms: int) -> jax.Array:
-  """[N] returns of the atoms of a categorical distribution."""
-  return jnp.linspace(v_min, v_max, num_atoms)
+    return self.num_atoms if DISTRIBUTIONS[self.distribution].per_atom else 1
 
 
 def draw_taus(head: Head, batch_size: int) -> jax.Array | None:
@@ -67,8 +63,8 @@ def apply(
         lambda features: _outputs(x, head, style, features)[0], features, style.trace)
   if head.distribution == 'none':
     return Critic(outputs[..., 0], penultimate=penultimate), features
-  if head.distribution == 'categorical':
-    atoms = support(head.v_min, head.v_max, head.num_atoms)
+  if DISTRIBUTIONS[head.distribution].has_support:
+    atoms = support(head.v_min, head.v_max, head.num_atoms, head.symlog)
     q_values = jnp.sum(jax.nn.softmax(outputs) * atoms, axis=-1)
     return Critic(q_values, outputs, penultimate=penultimate), features
   if head.distribution == 'implicit':  # Quantiles were examples of their own until here.

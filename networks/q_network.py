@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from networks import heads, layers, torsos, types, wiring
-from networks.trace import Trace
+from networks.trace import Call, Trace
 
 
 def make(
@@ -45,13 +45,14 @@ def make(
         in_head += [call.module for call in trace.calls[num_calls:]]
       critics.append(critic)
       features |= {prefix + name: hidden for name, hidden in (body | tail).items()}
+    auxiliary = _auxiliary(critics, num_auxiliary, traced)
     layers_of = {name: hidden.layer for name, hidden in features.items()}
     found.update(features={name: hidden._replace(layer=None) for name, hidden in features.items()},
                  calls=trace.calls, in_head=in_head)
     q_values = sum(critic.q_values for critic in critics) / num_critics
     return types.QOutput(
         q_values, layers_of, tuple(critics), trace.statistics,
-        _auxiliary(critics, num_auxiliary, style))
+        auxiliary)
 
   transformed = hk.transform(forward)
 
@@ -73,6 +74,7 @@ def _auxiliary(
     fan_in = critic.penultimate.shape[-1]
     linear = hk.Linear(
         size, w_init=init.weights(fan_in), b_init=init.biases(fan_in), name=f'auxiliary{i}')
+    style.trace.calls.append(Call(linear.module_name, is_output=True))
     each.append(linear(critic.penultimate))
   return jnp.concatenate(each, axis=-1)
 

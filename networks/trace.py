@@ -9,7 +9,7 @@ class Call(NamedTuple):
   """A module was applied."""
   module: str  # its full name
   source: str = ''  # the module of the hidden layer that it reads; '': what it reads is none's
-  is_output: bool = False  # the Q-values are made of what it returns
+  is_output: bool = False  # what it returns is not hidden
 
 
 class Trace(NamedTuple):

@@ -21,7 +21,7 @@ class Layer(NamedTuple):
 class Critic(NamedTuple):
   """One critic's utilities, and the distributions they are expectations of where it has any."""
   q_values: jax.Array  # [B, M, A]
-  # [B, M, A, N]: logits of N atoms (categorical), or returns at N quantiles (quantile, implicit).
+  # [B, M, A, N]: logits of N atoms where there is a support, else returns at N quantiles.
   distribution: jax.Array | None = None
   taus: jax.Array | None = None  # [B, N], which quantiles
   # [B, D] the features that the outputs are linear in; the mean over drawn quantiles (implicit).
@@ -68,6 +68,6 @@ class QNetwork(NamedTuple):
   apply: Callable[..., QOutput]
   activations: dict[str, str] = {}  # hidden layer -> row of layers.ACTIVATIONS, input to output
   units: dict[str, Units] = {}  # hidden layer -> wiring; sums of two modules are left out
-  output_modules: tuple[str, ...] = ()  # Haiku modules that give the Q-values
-  head_modules: tuple[str, ...] = ()  # all of the head's, these included
+  output_modules: tuple[str, ...] = ()  # Haiku modules of utilities and auxiliary outputs
+  head_modules: tuple[str, ...] = ()  # all between the torso and the utilities
   injection: Injection = Injection((), (), (), ())

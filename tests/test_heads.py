@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from networks import heads, layers, noisy, q_network
+from networks import distributions, heads, layers, noisy, q_network
 
 B, M, A, N = 5, 2, 3, 4
 OBSERVATIONS = np.random.default_rng(0).normal(size=(B, 6)).astype(np.float32)
@@ -33,7 +33,7 @@ def features_of(params):
   return np.maximum(dense(params, 'dense2', hidden), 0)
 
 
-@pytest.mark.parametrize('distribution', heads.DISTRIBUTIONS)
+@pytest.mark.parametrize('distribution', distributions.DISTRIBUTIONS)
 @pytest.mark.parametrize('ingredients', [
     {}, dict(dueling=True), dict(hidden_layers=2, hidden_size=8), dict(noisy_sigma=0.1),
     dict(dueling=True, hidden_layers=1, hidden_size=8, noisy_sigma=0.1)])
@@ -48,7 +48,7 @@ def test_shapes(distribution, ingredients, num_critics):
       assert critic.distribution is None
     else:
       assert critic.distribution.shape == (B, M, A, N)
-    assert (critic.taus is None) == (distribution in ('none', 'categorical'))
+    assert (critic.taus is None) == (distribution not in ('quantile', 'implicit'))
   for layer in out.features.values():
     assert layer.preactivation.shape == layer.activation.shape
     assert layer.activation.shape[0] == B

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import rlax
 
+from agents import config as config_lib
 from agents import losses
 from networks import types as types_lib
+from networks.distributions import DISTRIBUTIONS
 from replay import types
 
 WAYS = pytest.mark.parametrize('wrap', [jax.jit, lambda f: f], ids=['jit', 'plain'])
@@ -276,9 +278,16 @@ def test_one_dimension_is_quantile_q_learning_to_the_last_bit(wrap, problem):
   np.testing.assert_array_equal(wrap(our_quantile)(*arguments), wrap(rlax_quantile)(*arguments))
 
 
-@pytest.mark.parametrize('distribution', ['none', 'categorical', 'quantile', 'implicit'])
+def make_loss(distribution, error_loss='huber'):
+  config = config_lib.resolve('control', 'task', 'dqn', [], dict(
+      distribution=distribution, error_loss=error_loss, num_atoms=len(ATOMS),
+      v_min=float(ATOMS[0]), v_max=float(ATOMS[-1]), discount=0.0))
+  return losses.make(config)
+
+
+@pytest.mark.parametrize('distribution', DISTRIBUTIONS)
 def test_distributional_targets_are_constants(distribution):
-  loss = losses.make(distribution, 'huber', ATOMS)
+  loss = make_loss(distribution)
   rng = np.random.default_rng(0)
   q_values = rng.normal(size=(2, 2, 2)).astype(np.float32)
   returns = rng.normal(size=(2, 2, 2, 3)).astype(np.float32)
@@ -301,7 +310,7 @@ def test_critics_learn_from_their_mean_by_their_own_choice_by_hand():
   selectors = [types_lib.Critic(np.array([[q]], np.float32)) for q in ([1., 0.], [0., 1.])]
   transition = batch([[0]], [1.], [0.5])
   found = losses.of_critics(
-      losses.make('none', 'squared', ATOMS), online, targets, selectors, transition)
+      make_loss('none', 'squared'), online, targets, selectors, transition)
   # The first selects 0: 1 + 0.5 * (4 + 8) / 2 - 1 = 3. The second 1: 1 + 0.5 * 1 - 2 = -0.5.
   np.testing.assert_allclose(found.losses, [3.**2 + 0.5**2])
   np.testing.assert_allclose(found.errors, [(3. + 0.5) / 2])
@@ -313,7 +322,7 @@ def test_critics_with_distributions_learn_from_their_mean_by_hand():
 
   online = [critic([.2, .3, .5], [1., 1., 1.])] * 2
   targets = [critic([1., 1e-30, 1e-30], [1., 1., 1.]), critic([1e-30, 1e-30, 1.], [1., 1., 1.])]
-  loss = losses.make('categorical', 'huber', ATOMS)
+  loss = make_loss('categorical')
   found = losses.of_critics(loss, online, targets, online, batch([[0]], [0.], [1.]))
   each = -.5 * np.log(.2) - .5 * np.log(.5)
   np.testing.assert_allclose(found.losses, [2 * each], rtol=1e-5)

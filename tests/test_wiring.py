@@ -62,7 +62,7 @@ def test_outputs_and_heads_are_told_from_the_torso(head, outputs, others):
       f'critic{i}/{name}' for i in (1, 2) for name in outputs}
 
 
-def test_auxiliary_outputs_are_linear_in_the_penultimate_features_and_are_no_outputs():
+def test_auxiliary_outputs_are_linear_in_the_penultimate_features():
   network = q_network.make(
       torso='mlp', observation_shape=(5,), observation_dtype='float32', num_critics=2,
       head=heads.Head(2, 3, hidden_layers=1, hidden_size=8), style=layers.Style(), num_auxiliary=4)
@@ -71,7 +71,8 @@ def test_auxiliary_outputs_are_linear_in_the_penultimate_features_and_are_no_out
   expected = [critic.penultimate @ params[f'auxiliary{i}']['w'] + params[f'auxiliary{i}']['b']
               for i, critic in enumerate(out.critics, 1)]
   np.testing.assert_allclose(out.auxiliary, np.concatenate(expected, axis=1), rtol=1e-5, atol=1e-6)
-  assert not {'auxiliary1', 'auxiliary2'} & {*network.output_modules, *network.head_modules}
+  both = {'auxiliary1', 'auxiliary2'}
+  assert both <= {*network.output_modules} and not both & {*network.head_modules}
   for i, critic in enumerate(out.critics, 1):
     last = out.features[f'critic{i}/hidden1'].activation
     np.testing.assert_array_equal(critic.penultimate, last)

@@ -14,11 +14,12 @@ HEADS = {
     'implicit': dict(hidden_layers=1, hidden_size=8, distribution='implicit', num_atoms=3)}
 
 
-def make(torso, head='hidden', num_critics=1, injection=False, **style):
+def make(torso, head='hidden', num_critics=1, injection=False, num_auxiliary=0, **style):
   """A network, and three observations for it."""
   shape, dtype = SHAPES.get(torso, FRAMES)
   network = q_network.make(
       torso=torso, observation_shape=shape, observation_dtype=dtype, num_critics=num_critics,
-      head=heads.Head(2, 3, injection=injection, **HEADS[head]), style=layers.Style(**style))
+      head=heads.Head(2, 3, injection=injection, **HEADS[head]), style=layers.Style(**style),
+      num_auxiliary=num_auxiliary)
   observations = np.random.default_rng(0).random((3, *shape)) * (255 if dtype == 'uint8' else 1)
   return network, observations.astype(dtype)
