@@ -5,7 +5,10 @@ RUN_FLAGS ?= --game=Pong --agent=double_dqn --interventions=ln,wd --num_frames=1
   --eval_every_frames=40000 --eval_frames=20000 \
   --probe_every_frames=60000 --checkpoint_every_frames=60000 \
   --set=replay_capacity=50000 --set=min_replay_size=2500 --set=exploration_decay_steps=20000
+# One worker for each of two cores; on more, each needs about 2 GB.
+TEST_WORKERS ?= 2
 TEST_FLAGS ?=
+pytest = -m pytest --numprocesses=$(TEST_WORKERS)
 
 CANDIDATES := $(or $(PYTHON),python3.11 python3.12 python3.13 python3)
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
@@ -32,13 +35,13 @@ run: $(READY)  ## train on Pong with LayerNorm and weight decay, then write the 
 	.venv/bin/python run_atari.py $(RUN_FLAGS)
 
 test: $(READY)  ## run the tests (TEST_FLAGS=... for pytest)
-	.venv/bin/python -m pytest -m 'not slow' $(TEST_FLAGS)
+	.venv/bin/python $(pytest) -m 'not slow' $(TEST_FLAGS)
 
 test-slow: $(READY)  ## run the tests that take minutes
-	.venv/bin/python -m pytest -m slow $(TEST_FLAGS)
+	.venv/bin/python $(pytest) -m slow $(TEST_FLAGS)
 
 test-open: .venv-open/ready  ## run the tests on the newest JAX and NumPy 2, without TensorFlow and Reverb
-	.venv-open/bin/python -m pytest -m 'not slow and not reverb' $(TEST_FLAGS)
+	.venv-open/bin/python $(pytest) -m 'not slow and not reverb' $(TEST_FLAGS)
 
 lint: $(READY)  ## check the style
 	.venv/bin/ruff check .

@@ -5,7 +5,8 @@
   python -m benchmarks.interventions readme results/interventions   # writes the README's table
 
 A pair is trained on random transitions, 200 updates on a tiny problem of Atari's shape and one of
-Control's, and must end with finite numbers in the learner's whole state.
+Control's, and must end with finite numbers in the learner's whole state. What happens once or
+from time to time happens there after 20 updates.
 """
 
 import csv
@@ -26,8 +27,11 @@ from agents import config as config_lib
 from replay import types
 
 _UPDATES = 200
+_SOON = 20  # updates
+_TIMES = ('period', 'maturity', 'at')  # parameters that are numbers of updates
 _REPEATS = 20  # timed updates, each of the plain agent and of the other in turn
 _README = pathlib.Path(__file__).parents[1] / 'README.md'
+RESULTS = pathlib.Path(__file__).parents[1] / 'results' / 'interventions'
 MARKS = '<!-- interventions -->', '<!-- /interventions -->'
 
 
@@ -45,8 +49,9 @@ _CONTROL_ACTIONS = specs.BoundedArray((2,), np.float32, -1, 1)
 TINY = (
     Problem('atari', 'dqn', (2, 25, 25), 'uint8', specs.DiscreteArray(3), dict(
         torso='data_efficient', hidden_size=16, batch_size=8, target_update_period=50)),
-    Problem('control', 'decqn', (5,), 'float32', _CONTROL_ACTIONS, dict(
-        torso='mlp', norm='none', batch_size=8, hidden_layers=1, hidden_size=16)))
+    # Twin critics and double Q-learning, as decqn has them.
+    Problem('control', 'decqn_plain', (5,), 'float32', _CONTROL_ACTIONS, dict(
+        torso='mlp', batch_size=8, hidden_layers=1, hidden_size=16, target_update_period=50)))
 REAL = (
     Problem('atari', 'dqn', (4, 84, 84), 'uint8', specs.DiscreteArray(6), {}),
     Problem('control', 'decqn_plain', (24,), 'float32', _CONTROL_ACTIONS, {}))
@@ -64,13 +69,17 @@ class Training(NamedTuple):
     return self._replace(state=state)
 
 
+def _config(problem: Problem, names: tuple[str, ...]) -> config_lib.Config:
+  return config_lib.resolve(problem.domain, 'random', problem.agent, names, problem.settings)
+
+
 def start(problem: Problem, names: tuple[str, ...], seed: int = 0) -> Training:
   """The agent of a problem with some interventions, before its first update.
 
   Raises:
     UsageError: they are refused.
   """
-  config = config_lib.resolve(problem.domain, 'random', problem.agent, names, problem.settings)
+  config = _config(problem, names)
   action_map = actions.action_map(problem.action_spec, config.bins)
   network = learner.make_network(config, problem.shape, problem.dtype, action_map)
   agent = learner.make_agent(config, network, optimizers.make(config))
@@ -83,12 +92,27 @@ def start(problem: Problem, names: tuple[str, ...], seed: int = 0) -> Training:
   return Training(agent, agent.init(jax.random.key(seed)), transition)
 
 
-def outcome(problem: Problem, names: tuple[str, ...], num_updates: int = _UPDATES) -> str:
-  """'finite', 'not finite', or why the interventions are refused."""
+def soon(name: str) -> str:
+  """The intervention, with what it does from time to time within a short run."""
+  times = [f'{key}={_SOON}' for key in interventions.TABLE[name].parameters if key in _TIMES]
+  return f'{name}({",".join(times)})' if times else name
+
+
+def refusal(problem: Problem, names: tuple[str, ...]) -> str:
+  """Why the interventions are refused on the problem; '' where they are not."""
   try:
-    training = start(problem, names)
+    _config(problem, tuple(soon(name) for name in names))
   except errors.UsageError as error:
     return str(error)
+  return ''
+
+
+def outcome(problem: Problem, names: tuple[str, ...], num_updates: int = _UPDATES) -> str:
+  """'finite', 'not finite', or why the interventions are refused."""
+  refused = refusal(problem, names)
+  if refused:
+    return refused
+  training = start(problem, tuple(soon(name) for name in names))
   for _ in range(num_updates):
     training = training.update()
   state = training.state._replace(key=jax.random.key_data(training.state.key))
@@ -110,7 +134,9 @@ def costs() -> Iterator[dict[str, str]]:
   for name in interventions.TABLE:
     row = dict(name=name)
     for problem in REAL:
-      trainings = [start(problem, ()), start(problem, (name,))]
+      at = {} if 'at' not in interventions.TABLE[name].parameters else {f'{name}.at': '1'}
+      own = problem._replace(settings=problem.settings | at)
+      trainings = [start(problem, ()), start(own, (name,))]
       times = [[], []]
       for repeat in range(_REPEATS + 2):
         for i, training in enumerate(trainings):

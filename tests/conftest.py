@@ -11,6 +11,10 @@ import pytest
 from envs import control
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')  # Read when a test first imports JAX.
+# Most of a test's time is compilation, and workers run side by side, each on one core. What the
+# optimizing compiler makes of the same programs is what `make test-slow` and every real run try.
+os.environ.setdefault(
+    'XLA_FLAGS', '--xla_backend_optimization_level=0 --xla_cpu_multi_thread_eigen=false')
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
 # Without flax Haiku leaves a stand-in among the modules that raises whatever is asked of it;
