@@ -73,8 +73,7 @@ def _lists(domain: Domain) -> dict[str, Callable[[], Iterable[str]]]:
       'agents': lambda: (
           f'{name}: {row.summary}' for name, row in presets.PRESETS.items()
           if domain.name in row.domains),
-      'interventions': lambda: (
-          f'{name}: {row.summary} ({row.paper})' for name, row in interventions.TABLE.items()),
+      'interventions': lambda: map(interventions.described, interventions.TABLE),
   }
   return shared | dict(domain.lists)
 

@@ -46,13 +46,13 @@ class Intervention(NamedTuple):
 
 def _norm(norm: str, summary: str, paper: str) -> Intervention:
   return Intervention(
-      'normalization', f'{summary}, before every nonlinearity', paper, 'network', {'norm': norm},
+      'normalization', f'before every nonlinearity, {summary}', paper, 'network', {'norm': norm},
       {'affine': Parameter(True, field='norm_affine')})
 
 
 def _activation(activation: str, summary: str, paper: str) -> Intervention:
   return Intervention(
-      'activation', f'{summary} in place of every nonlinearity', paper, 'network',
+      'activation', f'every nonlinearity becomes {summary}', paper, 'network',
       {'activation': activation})
 
 
@@ -202,13 +202,14 @@ TABLE: Mapping[str, Intervention] = {
         'muon'),
 
     'crelu': _activation(
-        'crelu', 'ReLU of x and of -x, so that layers have twice the outputs',
+        'crelu', 'ReLU of x and of -x, twice as many outputs',
         'Shang et al. 2016; Abbas et al. 2023'),
     'leaky': _activation('leaky', 'ReLU with slope 0.01 below 0', 'Maas et al. 2013'),
-    'gelu': _activation('gelu', 'x times the normal distribution of x', 'Hendrycks & Gimpel 2016'),
+    'gelu': _activation(
+        'gelu', 'x times the normal distribution function of x', 'Hendrycks & Gimpel 2016'),
     'tanh': _activation('tanh', 'the hyperbolic tangent', 'Lyle et al. 2024'),
     'fourier': _activation(
-        'fourier', 'sine and cosine of x, so that layers have twice the outputs',
+        'fourier', 'sine and cosine of x, twice as many outputs',
         'Lewandowski et al. 2024'),
 }
 
@@ -326,6 +327,39 @@ def _value(name: str, parameter: str, values: Mapping[str, str]) -> Any:
   if not holds(value):
     raise errors.UsageError(f'{name}.{parameter}={text}: must be {rule}')
   return value
+
+
+def excluded(name: str) -> dict[str, str]:
+  """The interventions that one cannot go with, and why."""
+  own, reasons = _settings({name: {}}), {}
+  for some, others, reason in CONFLICTS:
+    for side, opposite in ((some, others), (others, some)):
+      if name in side:
+        reasons |= {other: reason for other in opposite if other != name}
+  for other in TABLE:
+    theirs = _settings({other: {}})
+    apart = [field for field in own if theirs.get(field, own[field]) != own[field]]
+    if apart:
+      reasons[other] = f'it sets another {", ".join(apart)}'
+  return reasons
+
+
+def described(name: str) -> str:
+  """A row in words: what it does, its source, parameters, what it touches and cannot go with."""
+  row, others = TABLE[name], {}
+  for other, reason in excluded(name).items():
+    others.setdefault(reason, []).append(other)
+  parameters = ', '.join(
+      f'{key}={shown(parameter.default)}' for key, parameter in row.parameters.items())
+  lines = [f'{name}: {row.summary} ({row.paper})', f'    touches: {row.touches}']
+  lines += [f'    parameters: {parameters}'] if parameters else []
+  lines += [f'    not with {", ".join(names)}: {reason}' for reason, names in others.items()]
+  return '\n'.join(lines)
+
+
+def shown(value: Any) -> str:
+  """A parameter's value, as it is typed."""
+  return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def mechanisms(

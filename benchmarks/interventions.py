@@ -153,19 +153,17 @@ def costs() -> Iterator[dict[str, str]]:
 def table(cost_rows: list[dict[str, str]]) -> str:
   """The README's table."""
   cost = {row['name']: row for row in cost_rows}
-  lines = ['| name | what it does | parameters | touches | cost Atari, Control | source |',
-           '|---|---|---|---|---|---|']
+  lines = ['| name | what it does | parameters | touches | not with | cost | source |',
+           '|---|---|---|---|---|---|---|']
   for name, row in interventions.TABLE.items():
-    parameters = ', '.join(f'`{key}={_shown(parameter.default)}`'
+    parameters = ', '.join(f'`{key}={interventions.shown(parameter.default)}`'
                            for key, parameter in row.parameters.items())
-    times = ', '.join(f'{cost[name][problem.domain]}×' for problem in REAL) if name in cost else ''
-    lines.append(
-        f'| `{name}` | {row.summary} | {parameters} | {row.touches} | {times} | {row.paper} |')
+    others = ', '.join(f'`{other}`' for other in interventions.excluded(name))
+    times = ', '.join(cost[name][problem.domain] for problem in REAL) if name in cost else ''
+    summary = row.summary.replace('|', '\\|')
+    lines.append(f'| `{name}` | {summary} | {parameters} | {row.touches} | {others} | {times} | '
+                 f'{row.paper} |')
   return '\n'.join(lines)
-
-
-def _shown(value: object) -> str:
-  return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _write(path: pathlib.Path, rows: Iterator[dict[str, str]]) -> None:

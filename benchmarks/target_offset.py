@@ -1,0 +1,125 @@
+"""What a large mean of the targets does to the features of a Q-network: for results/target_offset.
+
+  python -m benchmarks.target_offset results/target_offset
+
+The learner of `dqn` regresses on real frames of Pong (random play), with a discount of 0, so that
+the targets are the rewards: one of -1, 0 and 1 drawn at random for each transition, plus an offset.
+The singular values are those of the penultimate features on all of the frames (Lyle et al. 2024,
+appendix E.1 and figures 13 to 15).
+"""
+
+import csv
+import pathlib
+import sys
+from typing import NamedTuple
+
+import jax
+import matplotlib
+import numpy as np
+
+from agents import actions, learner, optimizers
+from agents import config as config_lib
+from envs import atari
+from probes import spectrum
+from replay import types
+
+matplotlib.use('Agg')
+from matplotlib import pyplot as plt
+
+_OFFSETS = (0, 10, 100)
+_WAYS = ((), ('ln',), ('so',), ('ln', 'so'))
+_SEEDS = (1, 2, 3)
+_UPDATES = 2_000
+_FRAMES = 512
+# A small network and step sizes with which a thousand updates do what a run's millions do; Adam,
+# because RMSProp's steps at a clipped error are too small to come to 100.
+_SETTINGS = dict(
+    torso='data_efficient', hidden_size=256, shared_bias=False, optimizer='adam',
+    optimizer_epsilon=1e-8, learning_rate=1e-3, error_loss='squared', discount=0.0, v_min=-10.0,
+    v_max=110.0)
+
+
+class Data(NamedTuple):
+  """Observations, choices and rewards without the offset."""
+  observations: np.ndarray
+  choices: np.ndarray
+  rewards: np.ndarray
+
+
+def observe(seed: int) -> Data:
+  """Every tenth observation of random play, with a random reward each."""
+  env, rng = atari.make('Pong', 'dqn_zoo', 1, seed), np.random.default_rng(seed)
+  timestep, seen = env.reset(), []
+  num_actions = env.action_spec().num_values
+  for step in range(10 * _FRAMES):
+    if step % 10 == 0:
+      seen.append(np.array(timestep.observation[0]))
+    timestep = env.step(rng.integers(0, num_actions, (1,), np.int32))
+  env.close()
+  return Data(np.stack(seen), rng.integers(0, num_actions, (_FRAMES, 1), np.int32),
+              rng.integers(-1, 2, _FRAMES).astype(np.float32))
+
+
+def run(data: Data, names: tuple[str, ...], offset: float, seed: int) -> dict[str, object]:
+  """Trains one network; a row of what its features are like then."""
+  config = config_lib.resolve('atari', 'Pong', 'dqn', names, _SETTINGS)
+  network = learner.make_network(
+      config, data.observations.shape[1:], 'uint8', actions.ActionMap(1, 6, None))
+  agent = learner.make_agent(config, network, optimizers.make(config))
+  state, rng = agent.init(jax.random.key(seed)), np.random.default_rng(seed)
+  weights = np.ones(config.batch_size, np.float32)
+  for _ in range(_UPDATES):
+    index = rng.integers(0, _FRAMES, config.batch_size)
+    observations = data.observations[index]
+    state, _, _ = agent.learn(state, types.Transition(
+        observations, data.choices[index], data.rewards[index] + np.float32(offset),
+        np.zeros(config.batch_size, np.float32), observations), weights)
+  out = jax.jit(network.apply)(state.params, jax.random.key(0), data.observations)
+  features = spectrum.feature_spectrum(np.asarray(out.critics[0].penultimate))
+  predicted = np.take_along_axis(np.asarray(out.q_values)[:, 0], data.choices, axis=1)[:, 0]
+  error = float(np.mean(np.square(predicted - data.rewards - offset)))
+  return dict(interventions='+'.join(names), offset=offset, seed=seed, top=features.top,
+              ratio_to_second=features.top / features.singular_values[1],
+              effective_rank=features.effective_rank, squared_error=error)
+
+
+def draw(path: pathlib.Path, rows: list[dict[str, object]]) -> None:
+  """The top singular value over that at offset 0, by offset: means and ranges over seeds."""
+  figure, panel = plt.subplots(figsize=(5, 3.4), layout='constrained')
+  for names in _WAYS:
+    name = '+'.join(names)
+    of_way = [row for row in rows if row['interventions'] == name]
+    start = {row['seed']: row['top'] for row in of_way if row['offset'] == 0}
+    ratios = np.array([[row['top'] / start[row['seed']] for row in of_way
+                        if row['offset'] == offset] for offset in _OFFSETS])
+    panel.errorbar(
+        range(len(_OFFSETS)), ratios.mean(axis=1), capsize=3, label=name or 'plain dqn',
+        yerr=[ratios.mean(axis=1) - ratios.min(axis=1), ratios.max(axis=1) - ratios.mean(axis=1)])
+  panel.set(yscale='log', xlabel='offset of the targets', xticks=range(len(_OFFSETS)),
+            xticklabels=_OFFSETS, ylabel='top singular value of the features,\nover that at 0')
+  panel.legend()
+  figure.savefig(path, dpi=110)
+
+
+def main(argv: list[str]) -> None:
+  """See the top."""
+  folder = pathlib.Path(argv[1])
+  folder.mkdir(parents=True, exist_ok=True)
+  rows = []
+  with open(folder / 'target_offset.csv', 'w', newline='') as file:
+    for seed in _SEEDS:
+      data = observe(seed)
+      for names in _WAYS:
+        for offset in _OFFSETS:
+          rows.append(run(data, names, offset, seed))
+          if len(rows) == 1:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+          writer.writerow(rows[-1])
+          file.flush()
+          print(*rows[-1].values(), sep='\t', flush=True)
+  draw(folder / 'target_offset.png', rows)
+
+
+if __name__ == '__main__':
+  main(sys.argv)
