@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
+from agents import choice, errors, interventions, parts, presets, run_folder, sinks, video
 from agents import config as config_lib
-from agents import errors, interventions, parts, presets, run_folder, sinks, video
 from agents.config import Config
 from replay import factory
 
@@ -73,7 +73,7 @@ def _lists(domain: Domain) -> dict[str, Callable[[], Iterable[str]]]:
       'agents': lambda: (
           f'{name}: {row.summary}' for name, row in presets.PRESETS.items()
           if domain.name in row.domains),
-      'interventions': lambda: map(interventions.described, interventions.TABLE),
+      'interventions': lambda: map(choice.described, interventions.TABLE),
   }
   return shared | dict(domain.lists)
 

@@ -4,8 +4,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from agents import errors, presets, rules
-from agents import interventions as interventions_lib
+from agents import choice, errors, presets, rules
 from probes import random_target
 
 
@@ -147,7 +146,7 @@ def resolve(
   are such parameters too, as text.
   """
   dotted = {name: text for name, text in overrides.items() if '.' in name}
-  chosen = interventions_lib.choose(interventions_lib.parse(','.join(interventions)), dotted)
+  chosen = choice.choose(choice.parse(','.join(interventions)), dotted)
   settings = dict(presets.DOMAINS[domain]) | preset(agent, domain)
   if flags.get('observations') == 'pixels':
     settings |= presets.PIXELS

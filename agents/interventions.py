@@ -2,21 +2,18 @@
 
 Nothing else asks for an intervention by name: what a setting does stands where it acts (the
 network's style, the loss, the optimizer's chain), and what a mechanism does in the module that the
-row names. `docs` of a row say what it touches; `parameters` can be set as in
+row names. `parameters` can be set as in
 `--interventions=redo(period=1000)` or by `--set=redo.period=1000`.
 """
 
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from agents import errors, penalties, projections, resets
+from agents import penalties, projections, resets
 from agents.mechanism import Mechanism
-from networks import types
 
 Rule = tuple[Callable[[Any], bool], str]
 _POSITIVE: Rule = (lambda x: x > 0, 'above 0')
-_AT_LEAST_0: Rule = (lambda x: x >= 0, 'at least 0')
 _COUNT: Rule = (lambda x: x >= 1, 'at least 1')
 _FRACTION: Rule = (lambda x: 0 <= x <= 1, 'from 0 to 1')
 
@@ -223,155 +220,3 @@ CONFLICTS: tuple[tuple[tuple[str, ...], tuple[str, ...], str], ...] = (
     (('nap', 'wscale', 'wclip'), ('nap', 'wscale', 'wclip'),
      'each puts the same weights into another set'),
 )
-
-
-class Chosen(NamedTuple):
-  """Some interventions, checked."""
-  names: tuple[str, ...]  # sorted
-  settings: dict[str, Any]  # Config fields
-  parameters: tuple[tuple[str, Any], ...]  # ('redo.period', 1000), …, sorted
-
-
-def parse(text: str) -> dict[str, dict[str, str]]:
-  """'ln,redo(period=1000,tau=0.1)' -> {'ln': {}, 'redo': {'period': '1000', 'tau': '0.1'}}.
-
-  Raises:
-    UsageError: the text cannot be read, or a name is given twice.
-  """
-  found = {}
-  for word in re.findall(r'(?:[^,(]|\([^)]*\)?)+', text):
-    match = re.fullmatch(r'\s*([^(\s]+)\s*(?:\((.*)\))?\s*', word)
-    if not word.strip():
-      continue
-    if not match:
-      raise errors.UsageError(
-          f'interventions={word.strip()}: must be NAME or NAME(PARAMETER=VALUE,...)')
-    name, inside = match.groups()
-    if name in found:
-      raise errors.UsageError(f'interventions={name}: given twice; name each once')
-    found[name] = dict(
-        _assignment(name, part) for part in (inside or '').split(',') if part.strip())
-  return found
-
-
-def _assignment(name: str, text: str) -> tuple[str, str]:
-  parameter, equals, value = (part.strip() for part in text.partition('='))
-  if not equals:
-    raise errors.UsageError(f'interventions={name}({text.strip()}): must be PARAMETER=VALUE')
-  return parameter, value
-
-
-def choose(asked: Mapping[str, Mapping[str, str]], overrides: Mapping[str, str]) -> Chosen:
-  """What some interventions set, whatever their order.
-
-  Args:
-    asked: intervention -> parameter -> value, as text.
-    overrides: 'redo.period' -> value, as text, which is stronger.
-
-  Raises:
-    UsageError: a name or parameter is unknown, a value breaks its rule, or two exclude each other.
-  """
-  for name in asked:
-    if name not in TABLE:
-      raise errors.unknown('interventions', name, TABLE)
-  given = {name: dict(values) for name, values in sorted(asked.items())}
-  for dotted, value in overrides.items():
-    name, _, parameter = dotted.partition('.')
-    if name not in given:
-      raise errors.UsageError(f'set={dotted}: must be of an intervention in use; add '
-                              f'--interventions={name}')
-    given[name][parameter] = value
-  _check_conflicts(tuple(given))
-  settings, parameters = _settings(given), []
-  for name, values in given.items():
-    for parameter, row in TABLE[name].parameters.items():
-      if not row.field:
-        parameters.append((f'{name}.{parameter}', _value(name, parameter, values)))
-  return Chosen(tuple(given), settings, tuple(sorted(parameters)))
-
-
-def _check_conflicts(names: tuple[str, ...]) -> None:
-  for some, others, reason in CONFLICTS:
-    for one in some:
-      for other in others:
-        if one != other and one in names and other in names:
-          raise errors.UsageError(f'interventions={one},{other}: {reason}; leave one out')
-
-
-def _settings(given: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
-  merged, setter = {}, {}
-  for name, values in given.items():
-    row = TABLE[name]
-    for parameter in values:
-      if parameter not in row.parameters:
-        raise errors.unknown(name, parameter, row.parameters)
-    own = row.settings | {
-        parameter.field: _value(name, key, values)
-        for key, parameter in row.parameters.items() if parameter.field}
-    for field, value in own.items():
-      if merged.get(field, value) != value:
-        raise errors.UsageError(
-            f'interventions={name}: sets {field}={value}, but {setter[field]} sets '
-            f'{field}={merged[field]}; leave one out')
-      merged[field], setter[field] = value, name
-  return merged
-
-
-def _value(name: str, parameter: str, values: Mapping[str, str]) -> Any:
-  row = TABLE[name].parameters[parameter]
-  if parameter not in values:
-    return row.default
-  text = values[parameter]
-  value = errors.typed(f'{name}.{parameter}', text, type(row.default))
-  holds, rule = row.rule
-  if not holds(value):
-    raise errors.UsageError(f'{name}.{parameter}={text}: must be {rule}')
-  return value
-
-
-def excluded(name: str) -> dict[str, str]:
-  """The interventions that one cannot go with, and why."""
-  own, reasons = _settings({name: {}}), {}
-  for some, others, reason in CONFLICTS:
-    for side, opposite in ((some, others), (others, some)):
-      if name in side:
-        reasons |= {other: reason for other in opposite if other != name}
-  for other in TABLE:
-    theirs = _settings({other: {}})
-    apart = [field for field in own if theirs.get(field, own[field]) != own[field]]
-    if apart:
-      reasons[other] = f'it sets another {", ".join(apart)}'
-  return reasons
-
-
-def described(name: str) -> str:
-  """A row in words: what it does, its source, parameters, what it touches and cannot go with."""
-  row, others = TABLE[name], {}
-  for other, reason in excluded(name).items():
-    others.setdefault(reason, []).append(other)
-  parameters = ', '.join(
-      f'{key}={shown(parameter.default)}' for key, parameter in row.parameters.items())
-  lines = [f'{name}: {row.summary} ({row.paper})', f'    touches: {row.touches}']
-  lines += [f'    parameters: {parameters}'] if parameters else []
-  lines += [f'    not with {", ".join(names)}: {reason}' for reason, names in others.items()]
-  return '\n'.join(lines)
-
-
-def shown(value: Any) -> str:
-  """A parameter's value, as it is typed."""
-  return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def mechanisms(
-    names: Iterable[str], parameters: Iterable[tuple[str, Any]],
-    network: types.QNetwork) -> dict[str, Mechanism]:
-  """What the learner calls, by intervention; those that are settings alone have nothing here."""
-  values = dict(parameters)
-  built = {}
-  for name in names:
-    row = TABLE[name]
-    if row.mechanism:
-      own = {key: values[f'{name}.{key}']
-             for key, parameter in row.parameters.items() if not parameter.field}
-      built[name] = row.mechanism(network, **own)
-  return built

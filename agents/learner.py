@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from agents import augment, interventions, losses
+from agents import augment, choice, losses
 from agents.actions import ActionMap
 from agents.config import Config
 from agents.mechanism import Batch, Context, Mechanism
@@ -67,7 +67,7 @@ def make_agent(
     optimizer: optax.GradientTransformation) -> Agent:
   """Q-learning on utilities [B, M, A] with a target network; `config` has the ingredients."""
   loss_fn = _make_loss(config, network)
-  mechanisms = interventions.mechanisms(
+  mechanisms = choice.mechanisms(
       config.interventions, config.intervention_parameters, network)
 
   def init(key: Array) -> LearnerState:

@@ -8,8 +8,8 @@ import re
 
 import pytest
 
+from agents import choice, errors, interventions, mechanism
 from agents import config as config_lib
-from agents import errors, interventions, mechanism
 
 FIELDS = {field.name: field for field in dataclasses.fields(config_lib.Config)}
 
@@ -34,7 +34,7 @@ def test_interventions_are_settings_in_any_order():
      {'l2': {'strength': '1e-3', 'scope': 'kernels'}, 'ln': {}}),
     ('l2( strength = 1 )', {'l2': {'strength': '1'}})])
 def test_names_and_parameters_are_read(text, found):
-  assert interventions.parse(text) == found
+  assert choice.parse(text) == found
 
 
 def test_a_parameter_sets_its_field_or_the_mechanism():
@@ -138,3 +138,48 @@ def test_periodic_changes_happen_at_their_updates_only():
     _, memory = periodic(None, state, memory, None)
     counts.append(int(memory))
   assert counts == [0, 0, 1, 1, 1, 2, 2]
+
+
+def test_what_excludes_what_is_what_is_refused():
+  """Of each pair the listing says what resolving it does, on an agent that takes both."""
+  for one, other in itertools.combinations(interventions.TABLE, 2):
+    listed = other in choice.excluded(one)
+    assert listed == (one in choice.excluded(other))
+    try:
+      resolve(one, other, **{f'{name}.at': '1' for name in (one, other)
+                             if 'at' in interventions.TABLE[name].parameters})
+      refused = False
+    except errors.UsageError as error:
+      refused = 'label_smoothing' not in str(error)  # Without `so` dqn has nothing to smooth.
+    assert listed == refused, (one, other)
+
+
+def test_a_row_is_described_with_all_that_a_user_needs():
+  text = choice.described('redo')
+  for words in ('redo: every `period` updates', 'Sokar et al. 2023', 'touches: state, moments',
+                'parameters: period=1000, tau=0.025', 'not with inject: weights of the frozen',
+                'not with trac: '):
+    assert words in text
+
+
+def test_what_happens_once_happens_before_the_end():
+  with pytest.raises(errors.UsageError) as caught:
+    resolve('inject', run_length=1_600_000)
+  assert str(caught.value) == (
+      'inject.at=3125000: is after the end of this run, which makes 100000 updates; set less, as '
+      'by --set=inject.at=25000')
+  assert resolve('inject', run_length=1_600_000, **{'inject.at': '25000'})
+
+
+def test_smoothing_needs_a_target_distribution():
+  with pytest.raises(errors.UsageError, match='label_smoothing=0.05: distribution=none has no tar'):
+    resolve('ls')
+  assert resolve('ls', 'so').label_smoothing == 0.05 and resolve('ls', agent='c51')
+
+
+def test_the_readmes_table_is_the_generated_one():
+  from benchmarks import interventions as benchmark
+  readme = (FOLDER / 'README.md').read_text()
+  rows = benchmark.read(benchmark.RESULTS / 'costs.csv')
+  assert {row['name'] for row in rows} == set(interventions.TABLE)
+  assert readme == benchmark.with_table(readme, benchmark.table(rows))
