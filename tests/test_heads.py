@@ -54,6 +54,17 @@ def test_shapes(distribution, ingredients, num_critics):
     assert layer.activation.shape[0] == B
 
 
+@pytest.mark.parametrize('in_symlog', [False, True])
+def test_an_atoms_value_is_the_mean_of_returns_also_in_symlog(in_symlog):
+  """Not symexp of the mean in symlog, which would be less."""
+  _, out = run(make(distribution='two_hot', v_min=-3.0, v_max=20.0, symlog=in_symlog))
+  even = np.linspace(-np.log1p(3.0), np.log1p(20.0), N)
+  atoms = np.sign(even) * np.expm1(np.abs(even)) if in_symlog else np.linspace(-3, 20, N)
+  weights = np.exp(np.asarray(out.critics[0].distribution, float))
+  expected = (weights / weights.sum(axis=-1, keepdims=True)) @ atoms
+  np.testing.assert_allclose(out.q_values, expected, rtol=1e-4, atol=1e-4)
+
+
 def test_dueling_is_value_plus_advantage_less_their_mean():
   params, out = run(make(dueling=True, hidden_layers=1, hidden_size=8))
   x = features_of(params)
