@@ -229,7 +229,7 @@ SMALL = dict(
     min_replay_size=100, replay_capacity=4000, steps_per_update=2, target_update_period=50,
     optimizer='adam', learning_rate=1e-3, optimizer_epsilon=1e-8, exploration_decay_steps=1000,
     exploration_epsilon_begin=1.0, exploration_epsilon_end=0.05, discount=0.95, eval_length=250,
-    unit='steps', eval_epsilon=0.0, run_length=10_000, batch_size=32)
+    unit='steps', eval_epsilon=0.0, run_length=15_000, batch_size=32)
 FEWER = {
     # Returns are in [-1, 1]. A cross-entropy moves expectations less than a TD error does.
     'categorical': dict(num_atoms=11, v_min=-1.0, v_max=1.0, learning_rate=3e-3),
