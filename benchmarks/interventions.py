@@ -137,8 +137,13 @@ def costs() -> Iterator[dict[str, str]]:
     at = {f'{name}.at': '1'} if 'at' in row.parameters else {}
     ratios = {}
     for i, problem in enumerate(REAL):
-      with_at = problem._replace(settings=problem.settings | at)
-      pair = [plain[i], start(with_at, (name,)).update()]
+      problem = problem._replace(settings=problem.settings | at)
+      if refusal(problem, (name,)):  # It needs a distribution, which then both have.
+        problem = problem._replace(settings=problem.settings | {'distribution': 'categorical'})
+        pair = [start(problem, ()).update(), start(problem, (name,)).update()]
+        ratios[problem.domain] = f'{_ratio(pair):.2f}'
+        continue
+      pair = [plain[i], start(problem, (name,)).update()]
       ratios[problem.domain] = f'{_ratio(pair):.2f}'
       plain[i] = pair[0]
     yield dict(name=name, **ratios)

@@ -2,9 +2,9 @@
 
   python -m benchmarks.target_offset results/target_offset
 
-The learner of `dqn` regresses on real frames of Pong (random play), with a discount of 0, so that
+The learner of `dqn` regresses on states of walker_walk (random play), with a discount of 0, so that
 the targets are the rewards: one of -1, 0 and 1 drawn at random for each transition, plus an offset.
-The singular values are those of the penultimate features on all of the frames (Lyle et al. 2024,
+The singular values are those of the penultimate features on all of the states (Lyle et al. 2024,
 appendix E.1 and figures 13 to 15).
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 
 from agents import actions, learner, optimizers
 from agents import config as config_lib
-from envs import atari
+from envs import control
 from probes import spectrum
 from replay import types
 
@@ -30,13 +30,12 @@ _OFFSETS = (0, 10, 100)
 _WAYS = ((), ('ln',), ('so',), ('ln', 'so'))
 _SEEDS = (1, 2, 3)
 _UPDATES = 2_000
-_FRAMES = 512
-# A small network and step sizes with which a thousand updates do what a run's millions do; Adam,
-# because RMSProp's steps at a clipped error are too small to come to 100.
+_STATES = 512
+# Step sizes with which some thousand updates do what a run's millions do. One support for all
+# offsets, as a task has one for all of its returns.
 _SETTINGS = dict(
-    torso='data_efficient', hidden_size=256, shared_bias=False, optimizer='adam',
-    optimizer_epsilon=1e-8, learning_rate=1e-3, error_loss='squared', discount=0.0, v_min=-10.0,
-    v_max=110.0)
+    torso='mlp', width=4, batch_size=64, learning_rate=1e-3, error_loss='squared', discount=0.0,
+    max_gradient_norm=0.0, v_min=-10.0, v_max=110.0)
 
 
 class Data(NamedTuple):
@@ -47,36 +46,36 @@ class Data(NamedTuple):
 
 
 def observe(seed: int) -> Data:
-  """Every tenth observation of random play, with a random reward each."""
-  env, rng = atari.make('Pong', 'dqn_zoo', 1, seed), np.random.default_rng(seed)
-  timestep, seen = env.reset(), []
-  num_actions = env.action_spec().num_values
-  for step in range(10 * _FRAMES):
+  """Every tenth state of random play, with a random reward each."""
+  env, rng = control.make('walker_walk', 1, seed), np.random.default_rng(seed)
+  timestep, seen, size = env.reset(), [], env.action_spec().shape[0]
+  for step in range(10 * _STATES):
     if step % 10 == 0:
       seen.append(np.array(timestep.observation[0]))
-    timestep = env.step(rng.integers(0, num_actions, (1,), np.int32))
+    timestep = env.step(rng.uniform(-1, 1, (1, size)).astype(np.float32))
   env.close()
-  return Data(np.stack(seen), rng.integers(0, num_actions, (_FRAMES, 1), np.int32),
-              rng.integers(-1, 2, _FRAMES).astype(np.float32))
+  return Data(np.stack(seen), rng.integers(0, 3, (_STATES, size), np.int32),
+              rng.integers(-1, 2, _STATES).astype(np.float32))
 
 
 def run(data: Data, names: tuple[str, ...], offset: float, seed: int) -> dict[str, object]:
   """Trains one network; a row of what its features are like then."""
-  config = config_lib.resolve('atari', 'Pong', 'dqn', names, _SETTINGS)
-  network = learner.make_network(
-      config, data.observations.shape[1:], 'uint8', actions.ActionMap(1, 6, None))
+  config = config_lib.resolve('control', 'walker_walk', 'dqn', names, _SETTINGS)
+  action_map = actions.ActionMap(data.choices.shape[1], config.bins, None)
+  network = learner.make_network(config, data.observations.shape[1:], 'float32', action_map)
   agent = learner.make_agent(config, network, optimizers.make(config))
   state, rng = agent.init(jax.random.key(seed)), np.random.default_rng(seed)
   weights = np.ones(config.batch_size, np.float32)
   for _ in range(_UPDATES):
-    index = rng.integers(0, _FRAMES, config.batch_size)
+    index = rng.integers(0, _STATES, config.batch_size)
     observations = data.observations[index]
     state, _, _ = agent.learn(state, types.Transition(
         observations, data.choices[index], data.rewards[index] + np.float32(offset),
         np.zeros(config.batch_size, np.float32), observations), weights)
   out = jax.jit(network.apply)(state.params, jax.random.key(0), data.observations)
   features = spectrum.feature_spectrum(np.asarray(out.critics[0].penultimate))
-  predicted = np.take_along_axis(np.asarray(out.q_values)[:, 0], data.choices, axis=1)[:, 0]
+  taken = np.take_along_axis(np.asarray(out.q_values), data.choices[..., None], axis=2)
+  predicted = taken[..., 0].mean(axis=1)
   error = float(np.mean(np.square(predicted - data.rewards - offset)))
   return dict(interventions='+'.join(names), offset=offset, seed=seed, top=features.top,
               ratio_to_second=features.top / features.singular_values[1],
