@@ -165,7 +165,7 @@ def test_peeking_draws_no_transition_twice_and_changes_no_sample():
   seen = first.replay.peek(size, seed=1)
   jax.tree.map(np.testing.assert_array_equal, seen, first.replay.peek(size, seed=1))
   assert not np.array_equal(seen.obs_tm1, first.replay.peek(size, seed=2).obs_tm1)
-  assert len({transition.tobytes() for transition in seen.obs_t}) == size
+  assert len({observation.tobytes() for observation in seen.obs_tm1}) == size
   assert_same(first.replay.sample(20), second.replay.sample(20))
 
 
