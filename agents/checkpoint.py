@@ -12,6 +12,7 @@ import numpy as np
 from safetensors import numpy as safetensors
 
 TENSORS, STATE, REPLAY = 'learner.safetensors', 'state.json', 'replay'
+INPUTS = 'probe.safetensors'  # what a probe is made on
 
 
 class CheckpointError(RuntimeError):
@@ -65,13 +66,14 @@ def _label(entry: Any) -> Any:
 
 def save(
     root: pathlib.Path, frame: int, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any],
-    save_replay: Callable[[pathlib.Path], None]) -> pathlib.Path:
+    save_replay: Callable[[pathlib.Path], None],
+    inputs: Mapping[str, np.ndarray]) -> pathlib.Path:
   """Writes checkpoint `frame` under `root`: whole, or not at all."""
   aside, final = root / f'.{frame}.writing', root / str(frame)
   shutil.rmtree(aside, ignore_errors=True)
   aside.mkdir(parents=True, mode=0o700)
-  contiguous = {name: np.array(value, order='C') for name, value in tensors.items()}
-  safetensors.save_file(contiguous, aside / TENSORS)
+  _write(aside / TENSORS, tensors)
+  _write(aside / INPUTS, inputs)
   save_replay(aside / REPLAY)
   (aside / STATE).write_text(json.dumps(state))
   _sync(aside)
@@ -81,6 +83,11 @@ def save(
   os.rename(aside, final)
   shutil.rmtree(replaced, ignore_errors=True)
   return final
+
+
+def _write(path: pathlib.Path, tensors: Mapping[str, np.ndarray]) -> None:
+  contiguous = {name: np.array(value, order='C') for name, value in tensors.items()}
+  safetensors.save_file(contiguous, path)
 
 
 def _sync(folder: pathlib.Path) -> None:

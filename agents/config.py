@@ -105,6 +105,9 @@ class Config:
   probe_targets: int = random_target.SMALL.num_targets
   probe_steps: int = random_target.SMALL.num_steps  # optimiser steps on each target
   probe_batch_size: int = random_target.SMALL.batch_size
+  probe_inputs: int = 64  # examples that kernels, gradients and curvature are of
+  probe_lanczos_steps: int = 20  # products with the Hessian
+  probe_trace: bool = False  # the kernel of each output on its own, too: as many times the work
   probe_optimizer: str = 'small'  # small: random_target.SMALL_OPTIMIZER; agent: the agent's own
 
   def __post_init__(self):

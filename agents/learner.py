@@ -22,6 +22,7 @@ Metrics = dict[str, Array]
 
 class _Aux(NamedTuple):
   """What a loss leaves beside its value."""
+  each: Array  # [B] loss of each example, unweighted
   errors: Array  # [B], of which priorities are made
   value: Array  # mean greedy value
   online: network_types.QOutput  # of the parameters at obs_tm1
@@ -127,6 +128,19 @@ def make_agent(
   return Agent(jax.jit(init), jax.jit(act), jax.jit(learn, donate_argnums=0))
 
 
+def make_losses(config: Config, network: network_types.QNetwork) -> Callable[..., Array]:
+  """The agent's own loss of each example, as `probes.subject.Subject` takes it.
+
+  Without penalties, weights and shifts of frames; `target` are target parameters.
+  """
+  loss_fn = _make_loss(config, network)
+
+  def losses_of(params, key, target, transition, training):
+    return loss_fn(params, target, key, transition, 1.0, training)[1].each
+
+  return losses_of
+
+
 def _penalty(
     mechanisms: Mapping[str, Mechanism], params: network_types.Params, memory: dict[str, Any],
     online: network_types.QOutput, observations: Array, network_key: Array,
@@ -176,15 +190,15 @@ def _make_loss(
       return network.apply(target_params, key, obs_t)
     return target
 
-  def loss_fn(params, target_params, key, transition, weights):
+  def loss_fn(params, target_params, key, transition, weights, training=True):
     online_key, selector_key, target_key = jax.random.split(key, 3)
-    online = network.apply(params, online_key, transition.obs_tm1, training=True)
+    online = network.apply(params, online_key, transition.obs_tm1, training=training)
     target = network.apply(target_params, target_key, transition.obs_t)
     selector = select(params, target_params, selector_key, transition.obs_t, target)
     each, errors = losses.of_critics(
         critic_loss, online.critics, target.critics, selector.critics, transition)
     value = jnp.mean(jnp.max(online.q_values, axis=-1))
-    return jnp.mean(weights * each), _Aux(errors, value, online, online_key)
+    return jnp.mean(weights * each), _Aux(each, errors, value, online, online_key)
 
   return loss_fn
 

@@ -18,6 +18,7 @@ from agents import actions, learner, loop, metrics, optimizers
 from agents.config import Config
 from networks import types as network_types
 from replay import accumulator as accumulator_lib
+from replay import local
 from replay import types as replay_types
 
 # What the random numbers of a seed are for.
@@ -42,6 +43,7 @@ class Parts(NamedTuple):
   network: network_types.QNetwork
   optimizer: optax.GradientTransformation
   player: loop.Player
+  signature: replay_types.Signature  # of what the replay holds
 
 
 class Evaluation(NamedTuple):
@@ -74,10 +76,16 @@ def build(
       n_step=config.n_step, num_streams=config.num_envs)
   return Parts(
       config=config, task=task, env=env, network=network, optimizer=optimizer,
-      accumulator=accumulator_lib.Accumulator(
-          config.n_step, config.discount, config.reward_clip, env.stack, config.num_envs),
+      accumulator=_accumulator(config, env, config.num_envs),
       replay=_or_close(env, lambda: make_replay(signature)),
-      player=loop.Player(learner.make_agent(config, network, optimizer), action_map))
+      player=loop.Player(learner.make_agent(config, network, optimizer), action_map),
+      signature=signature)
+
+
+def _accumulator(
+    config: Config, env: dm_env.Environment, num_streams: int) -> accumulator_lib.Accumulator:
+  return accumulator_lib.Accumulator(
+      config.n_step, config.discount, config.reward_clip, env.stack, num_streams)
 
 
 def _or_close(
@@ -152,21 +160,27 @@ def film(
         break
 
 
-def observations(
-    parts: Parts, params: network_types.Params, num_steps: int, count: int) -> np.ndarray:
-  """[count, *observation] of what the agent learns from, without touching its training.
+def transitions(
+    parts: Parts, params: network_types.Params, num_steps: int,
+    count: int) -> replay_types.Transition:
+  """[count] transitions of what the agent learns from, without touching its training.
 
   From replay; before that holds enough, what the agent is about to store, seen by acting in an
   environment of its own.
   """
   config = parts.config
-  frame = num_steps * config.units_per_step
   if parts.replay.size() >= count:
-    return parts.replay.observations(count, seed=config.seed)
-  env = _fresh_env(parts, OBSERVE, frame)
-  steps = loop.rollout(
-      parts.player, env, params, key(config, OBSERVE, frame),
-      loop.exploration_epsilon(config, num_steps))
-  seen = np.stack([np.array(next(steps).observation[0]) for _ in range(count)])
-  env.close()
-  return seen
+    return parts.replay.peek(count, config.seed)
+  frame = num_steps * config.units_per_step
+  replay = local.LocalReplay(
+      parts.signature._replace(num_streams=1),
+      replay_settings(config)._replace(capacity=count, prioritized=False))
+  with contextlib.closing(_fresh_env(parts, OBSERVE, frame)) as env:
+    accumulator, act_key = _accumulator(config, env, 1), key(config, OBSERVE, frame)
+    epsilon = loop.exploration_epsilon(config, num_steps)
+    timestep, choices = env.reset(), None
+    while replay.size() < count:
+      for step in accumulator.step(timestep, choices):
+        replay.add(step)
+      act_key, choices, _, timestep = parts.player.step(env, params, act_key, timestep, epsilon)
+  return replay.peek(count, config.seed)

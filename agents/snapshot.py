@@ -9,20 +9,26 @@ import numpy as np
 
 from agents import checkpoint, loop
 from agents import parts as parts_lib
+from probes.subject import Inputs
 
 _ENV, _ACCUMULATOR, _ACTOR_KEY = 'env/', 'accumulator/', 'actor_key'
 
 
 def save(
     root: pathlib.Path, parts: parts_lib.Parts, state: loop.LoopState, frame: int,
-    counters: Mapping[str, Any]) -> None:
-  """Writes checkpoint `frame`: learner, actor, environments, accumulator, replay, `counters`."""
+    counters: Mapping[str, Any], inputs: Inputs) -> None:
+  """Writes checkpoint `frame`: learner, actor, environments, accumulator, replay, `counters`.
+
+  `inputs` and the action map are what a probe needs that has no environment and no replay.
+  """
   tensors = checkpoint.to_tensors(state.learner)
   tensors[_ACTOR_KEY] = np.asarray(jax.random.key_data(state.actor_key))
   tensors |= {_ENV + k: np.asarray(v) for k, v in parts.env.state().items()}
   tensors |= {_ACCUMULATOR + k: np.asarray(v) for k, v in parts.accumulator.state().items()}
-  content = dict(version=1, num_steps=state.num_steps, counters=counters)
-  checkpoint.save(root, frame, tensors, content, parts.replay.save)
+  action_map = parts.player.action_map
+  content = dict(version=1, num_steps=state.num_steps, counters=counters,
+                 num_action_dims=action_map.num_dims, num_choices=action_map.num_choices)
+  checkpoint.save(root, frame, tensors, content, parts.replay.save, checkpoint.to_tensors(inputs))
 
 
 def restore(

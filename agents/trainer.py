@@ -2,20 +2,16 @@
 
 import contextlib
 import math
-import os
 import pathlib
 import threading
 import time
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-import optax
-
-from agents import checkpoint, loop, metrics, sinks, snapshot, video
+from agents import checkpoint, loop, metrics, probing, sinks, snapshot, video
 from agents import parts as parts_lib
 from agents.display import Display, log
-from probes import random_target, record
+from probes.subject import Inputs
 
 _KEEP = 2  # newest checkpoints that are kept whole; older probed ones lose their replay
 _LEARNER_METRICS = ('loss', 'penalty', 'gradient_norm', 'update_norm', 'q_value')
@@ -54,11 +50,9 @@ class Trainer:
     num_updates = int(self._state.learner.num_updates)
     self._display = Display(self._config.run_length, self._config.unit, self.frame, num_updates)
     self._timed_from, self._train_seconds = self.frame, 0.0
-
-  @property
-  def _probe_optimizer(self) -> optax.GradientTransformation:
-    own = self._config.probe_optimizer == 'agent'
-    return self._parts.optimizer if own else random_target.SMALL_OPTIMIZER
+    self._prober = probing.make(
+        self._config, parts.network, parts.player.agent, parts.optimizer)
+    self._drawn: tuple[int, Inputs] | None = None  # a frame's inputs, for probe and checkpoint
 
   @property
   def frame(self) -> int:
@@ -175,27 +169,23 @@ class Trainer:
         **{name: means[name] for name in _LEARNER_METRICS}, protocol=config.protocol)
 
   def _probe(self) -> None:
-    config, params = self._config, self._state.learner.params
     self._show('(probe)')
-    size = random_target.ProbeSize(
-        config.probe_targets, config.probe_steps, config.probe_batch_size, config.probe_pool_size)
-    inputs = parts_lib.observations(
-        self._parts, params, self._state.num_steps, config.probe_observations)
-    # The same key at every probe: the same random targets, so that probes compare.
-    row, arrays = record.measure(
-        self._parts.network, params, self._probe_optimizer, inputs,
-        parts_lib.key(config, parts_lib.PROBE), size)
-    path = self._folder / 'probes' / f'{self.frame}.npz'
-    path.parent.mkdir(exist_ok=True)
-    aside = path.with_suffix('.writing')
-    with open(aside, 'wb') as file:
-      np.savez(file, **arrays)
-    os.replace(aside, path)
-    updates = int(self._state.learner.num_updates)
-    self._write(self._probes, 'probes', dict(frame=self.frame, update=updates, **row))
+    folder, first = self._folder / 'probes', None
+    if self._probes.frames:
+      first = probing.read_arrays(folder / f'{self._probes.frames[0]}.npz') or {}
+    row, arrays = probing.measure(self._prober, self._state.learner, self._inputs(), first)
+    probing.write_arrays(folder / f'{self.frame}.npz', arrays)
+    self._write(self._probes, 'probes', dict(frame=self.frame, **row))
     log.info('%s: plasticity lost %.3f [%.3f, %.3f] (probe took %.0f s)', self._where(),
              row['plasticity_lost'], row['plasticity_lost_low'],
              row['plasticity_lost_high'], row['probe_seconds'])
+
+  def _inputs(self) -> Inputs:
+    """What a probe at this frame is made on."""
+    if self._drawn is None or self._drawn[0] != self.frame:
+      self._drawn = self.frame, probing.draw(
+          self._parts, self._state.learner.params, self._state.num_steps)
+    return self._drawn[1]
 
   def _film(self) -> None:
     """The video that belongs to a checkpoint just made, unless it is there."""
@@ -221,6 +211,6 @@ class Trainer:
         episodes=self._episodes.state(), means=self._means.state(),
         rows=dict(results=self._results.num_rows, probes=self._probes.num_rows))
     root = self._folder / 'checkpoints'
-    snapshot.save(root, self._parts, self._state, self.frame, counters)
+    snapshot.save(root, self._parts, self._state, self.frame, counters, self._inputs())
     self._checkpointed = self.frame
     checkpoint.prune(root, _KEEP, self._probes.frames)

@@ -30,9 +30,13 @@ def parameter_norms(params: types.Params) -> dict[str, float]:
 
 def distances(params: types.Params, initial: types.Params) -> dict[str, float]:
   """Returns the L2 distance of each module's parameters from their initial ones."""
-  return parameter_norms(jax.tree.map(
-      lambda now, then: np.asarray(now, np.float64) - np.asarray(then, np.float64),
-      params, initial))
+  return parameter_norms(differences(params, initial))
+
+
+def differences(params: types.Params, before: types.Params) -> types.Params:
+  """What changed, in float64."""
+  return jax.tree.map(
+      lambda now, then: np.asarray(now, np.float64) - np.asarray(then, np.float64), params, before)
 
 
 def relative_steps(updates: types.Params, params: types.Params) -> dict[str, float]:

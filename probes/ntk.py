@@ -19,8 +19,9 @@ from scipy.spatial import distance
 from networks import types
 from probes import spectrum
 
-# Parameters, key, one example without its batch axis -> a scalar, or several outputs [k].
-PerExample = Callable[[types.Params, jax.Array, Any], jax.Array]
+# Parameters, what all examples share, one example without its batch axis -> a scalar, or several
+# outputs [k].
+PerExample = Callable[[types.Params, Any, Any], jax.Array]
 
 REDUCTIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     'sum': jnp.sum,  # f is the sum of all outputs: one number for each input
@@ -60,7 +61,7 @@ def outputs(apply: Callable, reduction: str) -> PerExample:
   return per_example
 
 
-def gram(per_example: PerExample, params: types.Params, key: jax.Array, inputs: Any,
+def gram(per_example: PerExample, params: types.Params, shared: Any, inputs: Any,
          max_bytes: int = _MAX_BYTES) -> np.ndarray:
   """Returns K [n, n], summed over the outputs of `per_example`.
 
@@ -69,14 +70,14 @@ def gram(per_example: PerExample, params: types.Params, key: jax.Array, inputs: 
   Args:
     per_example: the same function each time: the compiled gradient is cached on it.
     params: P numbers.
-    key: for networks with noise, which all examples share.
+    shared: what all examples share, as the key of a network with noise.
     inputs: a tree of arrays [n, ...].
     max_bytes: of gradients held at once; where n * P * 4 is more, all are taken again for every
       such piece of the parameters.
   """
   examples = [jax.tree.map(lambda leaf, i=i: leaf[i], inputs)
               for i in range(len(jax.tree.leaves(inputs)[0]))]
-  num_outputs = jax.eval_shape(per_example, params, key, examples[0]).size
+  num_outputs = jax.eval_shape(per_example, params, shared, examples[0]).size
   size = sum(leaf.size for leaf in jax.tree.leaves(params))
   width = min(size, max(1, max_bytes // (4 * len(examples))))
   gradients = np.empty((len(examples), width), np.float32)
@@ -86,7 +87,7 @@ def gram(per_example: PerExample, params: types.Params, key: jax.Array, inputs: 
     for output in range(num_outputs):
       for row, example in zip(piece, examples, strict=True):
         row[:] = np.asarray(
-            _gradient(per_example, params, key, example, output))[start:start + width]
+            _gradient(per_example, params, shared, example, output))[start:start + width]
       kernel += piece @ piece.T
   return kernel
 
@@ -129,11 +130,11 @@ def display_order(kernel: np.ndarray) -> np.ndarray:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _gradient(per_example: PerExample, params: types.Params, key: jax.Array, example: Any,
+def _gradient(per_example: PerExample, params: types.Params, shared: Any, example: Any,
               output: int) -> jax.Array:
   """[P] of one output."""
   return flatten_util.ravel_pytree(jax.grad(
-      lambda params: jnp.ravel(per_example(params, key, example))[output])(params))[0]
+      lambda params: jnp.ravel(per_example(params, shared, example))[output])(params))[0]
 
 
 def _ratio(part: float, whole: float) -> float:

@@ -65,6 +65,8 @@ def fit_random_targets(network: types.QNetwork, params: types.Params,
   head start. The optimizer starts from its initial state. Equal keys give two networks the same w0
   and the same minibatches: fit the agent and its control with one key to compare them in pairs.
   The compiled step is cached on `network.apply` and `optimizer.update`: build those once in a run.
+  Where the network keeps statistics of its inputs, each batch's own are used throughout: a fresh
+  network's running ones say nothing.
 
   Args:
     network: the network.
@@ -140,7 +142,8 @@ def _step(apply: Callable, update: Callable, batch_size: int, params: types.Para
   rows = jax.random.randint(rows_key, (batch_size,), 0, len(pool))
 
   def loss_fn(params: types.Params) -> jax.Array:
-    return jnp.mean(jnp.square(apply(params, apply_key, pool[rows]).q_values - targets[rows]))
+    q_values = apply(params, apply_key, pool[rows], training=True).q_values
+    return jnp.mean(jnp.square(q_values - targets[rows]))
 
   loss, gradients = jax.value_and_grad(loss_fn)(params)
   updates, opt_state = update(gradients, opt_state, params)
@@ -159,4 +162,4 @@ def _predict(network: types.QNetwork, params: types.Params, pool: jax.Array,
 @functools.partial(jax.jit, static_argnums=0)
 def _q_values(apply: Callable, params: types.Params, key: jax.Array,
               observations: jax.Array) -> jax.Array:
-  return apply(params, key, observations).q_values
+  return apply(params, key, observations, training=True).q_values

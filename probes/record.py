@@ -1,99 +1,71 @@
-"""One probe as one flat row of named numbers, and what each name means."""
+"""One probe as one flat row of named numbers, and arrays; `probes.schema` says what each means."""
 
 import time
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
 import numpy as np
-import optax
 
 from networks import types
-from probes import norms, random_target, units
+from probes import norms, random_target, schema, states, subject, units
+from probes.subject import Inputs, State, Subject
 
-VERSION = 1  # Goes up whenever a name below changes its meaning.
-
-_LYLE_2023 = 'Lyle et al. 2023, arXiv 2303.01486'
-_LYLE_2024 = 'Lyle et al. 2024, arXiv 2402.18762'
+Arrays = dict[str, np.ndarray]
 
 
-class Metric(NamedTuple):
-  """A column of the row; `fresh_<name>` is the same for a freshly initialised network."""
-  name: str
-  meaning: str
-  unit: str
-  source: str
+class Sizes(NamedTuple):
+  """How much is computed."""
+  fit: random_target.ProbeSize = random_target.SMALL
+  state: states.Sizes = states.Sizes()
 
 
-SCHEMA = (
-    Metric('record_version', 'version of this table', '', ''),
-    Metric('num_observations', 'observations that units were counted over', 'observations', ''),
-    Metric('num_targets, num_steps, batch_size, pool_size',
-           'size of the random-target probe: target functions, optimizer steps on each, '
-           'observations in a step, observations to fit', 'counts', _LYLE_2023),
-    Metric('plasticity',
-           'variance of the random targets less the loss left after training a copy of the network '
-           'on them, averaged over targets: 0 for a network that learns nothing, about 0.5 for one '
-           'that learns everything, below 0 for one that a constant would beat. Few steps are also '
-           'spent on unlearning old outputs far from the targets',
-           'squared error', _LYLE_2023),
-    Metric('plasticity_fresh',
-           'the same for a freshly initialised network on the same observations, targets and '
-           'minibatches', 'squared error', _LYLE_2023),
-    Metric('plasticity_lost',
-           'plasticity_fresh less plasticity, paired by target: positive where the network learns '
-           'less than a fresh one', 'squared error', _LYLE_2023),
-    Metric('plasticity_lost_low, plasticity_lost_high',
-           '95% bootstrap interval of plasticity_lost over the targets', 'squared error', 'ours'),
-    Metric('invalid_targets',
-           'targets that were left out because the network did not end with a finite loss',
-           'targets', 'ours'),
-    Metric('dead/<layer>',
-           'fraction of units that are saturated on every observation, so that no gradient passes; '
-           'a convolution channel is one unit. ReLU: preactivation at most 0; ELU: slope below '
-           '0.001', 'fraction', f'{_LYLE_2024}, mechanism M1a; the tolerance is ours'),
-    Metric('linear/<layer>',
-           'fraction of units that are the identity on every observation: preactivation above 0',
-           'fraction', f'{_LYLE_2024}, mechanism M1b'),
-    Metric('norm/<module>', 'L2 norm of the parameters of a module', 'L2 norm',
-           f'{_LYLE_2024}, mechanism M3'),
-    Metric('dead/total, linear/total, norm/total', 'the same over all layers or modules', '', ''),
-    Metric('probe_seconds', 'wall-clock time of the probe', 's', ''),
-)
+class References(NamedTuple):
+  """What a network is compared with."""
+  initial: types.Params  # the run's
+  first: Mapping[str, np.ndarray] | None = None  # the arrays of its first probe; None: this is it
 
 
-def measure(network: types.QNetwork, params: types.Params, optimizer: optax.GradientTransformation,
-            observations: np.ndarray, key: jax.Array,
-            size: random_target.ProbeSize = random_target.SMALL,
-            ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+def measure(
+    model: Subject, agent: State, fresh: State, inputs: Inputs, references: References,
+    key: jax.Array, sizes: Sizes) -> tuple[dict[str, float], Arrays]:
   """Measures a network beside a freshly initialised one, and changes neither.
 
   Equal keys give equal rows, `probe_seconds` apart.
 
   Args:
-    network: the network; build it and `optimizer` once in a run, compiled code is cached on them.
-    params: its parameters.
-    optimizer: what trains the probe's copies.
-    observations: [B, *observation], 1,024 or more for the counts of units.
-    key: draws the fresh network, the targets and everything else.
-    size: of the random-target probe.
+    model: what is fixed over the run.
+    agent: the network.
+    fresh: its control, freshly initialised.
+    inputs: what both are probed on.
+    references: what both are compared with.
+    key: draws the targets and everything else.
+    sizes: how much is computed.
 
   Returns:
-    row: the columns of SCHEMA.
-    arrays: `agent_` and `fresh_` fields of `random_target.RandomTargetFit`.
+    row: the columns of `schema.SCHEMA`.
+    arrays: those of `schema.ARRAYS`.
   """
   started = time.monotonic()
-  init_key, fit_key, units_key, bootstrap_key = jax.random.split(key, 4)
-  networks = {'': params, 'fresh_': network.init(init_key)}
-  row = dict(record_version=VERSION, num_observations=len(observations), **size._asdict())
+  fit_key, state_key, bootstrap_key = jax.random.split(key, 3)
+  networks = {'agent': agent, 'fresh': fresh}
+  row = dict(record_version=schema.VERSION, num_observations=len(inputs.observations),
+             num_inputs=min(sizes.state.num_inputs, len(jax.tree.leaves(inputs.batch)[0])),
+             **sizes.fit._asdict())
   # Both from one key: the same targets and minibatches, so that they compare in pairs.
-  agent, fresh = (random_target.fit_random_targets(network, network_params, optimizer, observations,
-                                                   fit_key, size)
-                  for network_params in networks.values())
+  fits = {name: random_target.fit_random_targets(
+      model.network, state.params, model.optimizer, inputs.observations, fit_key,
+      sizes.fit) for name, state in networks.items()}
   rng = np.random.default_rng(np.asarray(jax.random.key_data(bootstrap_key)))
-  row |= _plasticity_row(agent, fresh, rng)
-  for prefix, network_params in networks.items():
-    row |= _state_row(prefix, network, network_params, observations, units_key)
-  arrays = {**_arrays('agent_', agent), **_arrays('fresh_', fresh)}
+  row |= _plasticity_row(fits['agent'], fits['fresh'], rng)
+  arrays = {f'{name}_{field}': values
+            for name, fit in fits.items() for field, values in fit._asdict().items()}
+  for name, state in networks.items():
+    found = states.measure(model, state, inputs, state_key, sizes.state)
+    found.numbers.update(_compared(found.arrays, state.params, name, references))
+    prefix = '' if name == 'agent' else f'{name}_'
+    row |= {prefix + column: value for column, value in found.numbers.items()}
+    arrays |= {f'{name}_{field}': values for field, values in found.arrays.items()}
   row['probe_seconds'] = time.monotonic() - started
   return row, arrays
 
@@ -117,13 +89,22 @@ def _num_invalid(fit: random_target.RandomTargetFit) -> int:
   return int(np.sum(~np.isfinite(random_target.plasticity(fit))))
 
 
-def _state_row(prefix: str, network: types.QNetwork, params: types.Params, observations: np.ndarray,
-               key: jax.Array) -> dict[str, float]:
-  fractions = units.unit_fractions(network, params, observations, key)
-  groups = dict(dead=fractions.dead, linear=fractions.linear, norm=norms.parameter_norms(params))
-  return {f'{prefix}{group}/{name}': value
-          for group, values in groups.items() for name, value in values.items()}
+def _compared(arrays: Arrays, params: types.Params, name: str,
+              references: References) -> dict[str, float]:
+  """Distance from the initial parameters, shift since the first probe."""
+  first = arrays if references.first is None else {
+      field.removeprefix(f'{name}_'): values for field, values in references.first.items()
+      if field.startswith(f'{name}_')}
+  shifts = units.preactivation_shift(_moments(arrays), _moments(first))
+  return states.grouped(
+      distance=norms.distances(subject.trained(params), subject.trained(references.initial)),
+      shift={layer: shift.distance for layer, shift in shifts.items()},
+      shift_direction={layer: shift.direction for layer, shift in shifts.items()},
+      shift_scale={layer: shift.log_scale for layer, shift in shifts.items()})
 
 
-def _arrays(prefix: str, fit: random_target.RandomTargetFit) -> dict[str, np.ndarray]:
-  return {prefix + name: values for name, values in fit._asdict().items()}
+def _moments(arrays: Mapping[str, np.ndarray]) -> dict[str, units.Moments]:
+  prefix = 'preactivation_mean/'
+  return {field.removeprefix(prefix): units.Moments(
+      mean, arrays[field.replace(prefix, 'preactivation_variance/')])
+          for field, mean in arrays.items() if field.startswith(prefix)}

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from probes import record, run_data
+from probes import run_data
+from probes import schema as schema_lib
 from probes.wording import count, interval, number, percent, times
 
 _MAX_ROWS, _MAX_COLUMNS = 12, 8  # What is still read rather than scrolled past.
@@ -76,7 +77,7 @@ def by_layer(rows: list[run_data.Row]) -> list[Table]:
 
 def schema() -> Table:
   """What each number means."""
-  rows = [[metric.name, metric.meaning, metric.unit, metric.source] for metric in record.SCHEMA]
+  rows = [[metric.name, metric.meaning, metric.unit, metric.source] for metric in schema_lib.SCHEMA]
   note = 'fresh_<name> is the same for a freshly initialised network.'
   return Table('What the numbers mean', note, ['Column', 'Meaning', 'Unit', 'Source'], _plain(rows))
 

@@ -6,7 +6,7 @@ has several outputs for each preactivation (CReLU, Fourier features) has them in
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -39,6 +39,12 @@ class LayerStats(NamedTuple):
   variance: np.ndarray  # [units] of the preactivation
   activity: np.ndarray  # [parts * units] mean |activation|
   histogram: np.ndarray  # [histograms.num_bins] counts of preactivations, all units together
+
+
+class Moments(NamedTuple):
+  """What a shift is measured of; `LayerStats` has these too."""
+  mean: np.ndarray  # [units] of the preactivation
+  variance: np.ndarray  # [units] of the preactivation
 
 
 class Shift(NamedTuple):
@@ -97,8 +103,8 @@ def gradient_dormant(gradients: types.Params, tau: float = TAU) -> dict[str, flo
   return _means({name: _dormant(score, tau) for name, score in scores.items()})
 
 
-def preactivation_shift(stats: dict[str, LayerStats],
-                        reference: dict[str, LayerStats]) -> dict[str, Shift]:
+def preactivation_shift(stats: Mapping[str, Moments | LayerStats],
+                        reference: Mapping[str, Moments | LayerStats]) -> dict[str, Shift]:
   """Shift of each layer since the reference (M1c of Lyle et al. 2024; the scalars are ours)."""
   shifts = {}
   for name, layer in stats.items():

@@ -62,10 +62,7 @@ class LocalReplay:
       numbers = self._rng.integers(self._tail, self._head, batch_size)
       places = numbers % self._settings.capacity
       probabilities = np.full(batch_size, 1 / size)
-    items = self._items[places]
-    obs_tm1, obs_t = self._observations(items['slots'].swapaxes(0, 1))
-    transition = types.Transition(obs_tm1, *(items[name].copy() for name in ('a', 'r', 'd')), obs_t)
-    return types.Sample(numbers.astype(np.uint64), probabilities, transition)
+    return types.Sample(numbers.astype(np.uint64), probabilities, self._transition(places))
 
   def update(self, keys: np.ndarray, td_errors: np.ndarray) -> None:
     """See `types.Replay`."""
@@ -77,10 +74,16 @@ class LocalReplay:
       places = valid_keys[live].astype(np.int64) % self._settings.capacity
       self._tree.set(places, self._weight(priorities[live]))
 
-  def observations(self, count: int, seed: int) -> np.ndarray:
+  def peek(self, count: int, seed: int) -> types.Transition:
     """See `types.Replay`."""
-    numbers = np.random.default_rng(seed).integers(self._tail, self._head, count)
-    return self._observations(self._items['slots'][numbers % self._settings.capacity, 0])
+    numbers = self._tail + np.random.default_rng(seed).choice(self.size(), count, replace=False)
+    return self._transition(numbers % self._settings.capacity)
+
+  def _transition(self, places: np.ndarray) -> types.Transition:
+    """The items at `places` [B]."""
+    items = self._items[places]
+    obs_tm1, obs_t = self._observations(items['slots'].swapaxes(0, 1))
+    return types.Transition(obs_tm1, *(items[name].copy() for name in ('a', 'r', 'd')), obs_t)
 
   def size(self) -> int:
     """See `types.Replay`."""

@@ -142,10 +142,10 @@ class ReverbReplay:
       weights = self._weight(priorities)
       self._client.set_weights(dict(zip(valid_keys.tolist(), weights.tolist(), strict=True)))
 
-  def observations(self, count: int, seed: int) -> np.ndarray:
+  def peek(self, count: int, seed: int) -> types.Transition:
     """See `types.Replay`. Reverb 0.14 cannot be seeded."""
     del seed
-    return self.sample(count).transition.obs_tm1
+    return self.sample(count).transition
 
   def size(self) -> int:
     """See `types.Replay`."""

@@ -82,10 +82,10 @@ class Replay(Protocol):
   def update(self, keys: np.ndarray, td_errors: np.ndarray) -> None:
     """Sets priorities to |td_error|; keys that have left are ignored; non-finite ones refused."""
 
-  def observations(self, count: int, seed: int) -> np.ndarray:
-    """Draws `count` stored obs_tm1, [count, *observation]; later samples do not notice.
+  def peek(self, count: int, seed: int) -> Transition:
+    """Draws `count` transitions, at most `size()`; later samples do not notice.
 
-    The local replay draws them uniformly by `seed`. Reverb draws them as `sample` does.
+    The local replay draws them uniformly by `seed`, none twice. Reverb draws them as `sample` does.
     """
 
   def size(self) -> int:

@@ -28,7 +28,7 @@ def make_state(seed=0):
 
 def save(root, frame, seed=0, replay=lambda folder: folder.mkdir()):
   tensors = checkpoint.to_tensors(make_state(seed))
-  return checkpoint.save(root, frame, tensors, {'seed': seed}, replay)
+  return checkpoint.save(root, frame, tensors, {'seed': seed}, replay, {'x': np.zeros(1)})
 
 
 def test_tensors_are_named_by_tree_path():
@@ -116,7 +116,7 @@ def test_prune_keeps_the_newest_whole_and_probed_ones_without_replay(tmp_path):
 def test_files_are_what_they_say(tmp_path):
   folder = save(tmp_path, 1)
   assert sorted(path.name for path in folder.iterdir()) == [
-      'learner.safetensors', 'replay', 'state.json']
+      'learner.safetensors', 'probe.safetensors', 'replay', 'state.json']
   assert safetensors.load_file(folder / checkpoint.TENSORS)['num_updates'] == 7
   assert json.loads((folder / checkpoint.STATE).read_text()) == {'seed': 0}
   assert folder.stat().st_mode & 0o077 == 0

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from agents import loop, parts, snapshot
+from agents import loop, parts, probing, snapshot
 from tests.catch_runs import ROWS, build, learn, make_config, mean_return, train
 
 
@@ -83,7 +83,7 @@ def test_evaluation_leaves_training_as_it_was_and_repeats():
       if evaluate and step % 50 == 0:
         first, second = mean_return(run, state), mean_return(run, state)
         assert first == second
-        parts.observations(run, state.learner.params, state.num_steps, 60)
+        parts.transitions(run, state.learner.params, state.num_steps, 60)
     return state.learner.params
 
   jax.tree.map(np.testing.assert_array_equal, params(False), params(True))
@@ -97,11 +97,14 @@ def test_an_evaluation_that_is_stopped_gives_nothing():
 
 
 @pytest.mark.parametrize('stored', [0, 200])
-def test_observations_come_from_acting_until_replay_has_enough(stored):
+def test_transitions_come_from_acting_until_replay_has_enough(stored):
   run = build(make_config())
   state, _ = train(run, stored)
-  seen = parts.observations(run, state.learner.params, state.num_steps, 50)
-  assert seen.shape == (50, ROWS, 5)
+  transition = parts.transitions(run, state.learner.params, state.num_steps, 50)
+  seen = transition.obs_tm1
+  assert seen.shape == transition.obs_t.shape == (50, ROWS, 5)
+  assert not np.array_equal(seen, transition.obs_t)
+  assert transition.a_tm1.shape == (50, 1)
   assert len(np.unique(seen.reshape(50, -1), axis=0)) > 5
   assert set(np.unique(seen)) == {0.0, 1.0}
 
@@ -117,7 +120,8 @@ def test_three_environments_with_priorities_go_on_from_a_snapshot_to_the_bit(tmp
 
   straight = build(config)
   state = advance(straight, snapshot.start(straight), 100)
-  snapshot.save(tmp_path, straight, state, 1, {'any': 'thing'})
+  inputs = probing.draw(straight, state.learner.params, state.num_steps)
+  snapshot.save(tmp_path, straight, state, 1, {'any': 'thing'}, inputs)
   state = advance(straight, state, 60)
   again = build(config)
   restored, counters = snapshot.restore(tmp_path / '1', again)

@@ -31,7 +31,7 @@ def linear_network():
   def init(key):
     return {'head': {'w': jax.random.randint(key, (2, 2), -90, 90) / 128.0, 'b': jnp.zeros(2)}}
 
-  def apply(params, key, observations):
+  def apply(params, key, observations, training=False):
     del key
     q_values = observations @ params['head']['w'] + params['head']['b']
     return types.QOutput(q_values[:, None], {})
@@ -118,7 +118,7 @@ def test_parameters_stay_as_they_were():
 def test_a_second_probe_compiles_nothing():
   network, num_traces = mlp(), []
 
-  def apply(params, key, observations):
+  def apply(params, key, observations, training=False):
     num_traces.append(1)
     return network.apply(params, key, observations)
 

@@ -80,7 +80,7 @@ def test_what_is_drawn_is_what_was_seen(make, tmp_path, signature):
   sample = replay.sample(2000)
   assert len(np.unique(sample.keys)) == 100
   np.testing.assert_allclose(sample.probabilities, 0.01)
-  observations = replay.observations(7, seed=3)
+  observations = replay.peek(7, seed=3).obs_tm1
   assert observations.shape == (7, *signature.observation_shape)
   assert observations.dtype == signature.frame_dtype
   stored = {item.obs_tm1.tobytes() for item in ours.items.values()}

@@ -3,6 +3,7 @@
 import tracemalloc
 
 import hypothesis
+import jax
 import numpy as np
 import psutil
 import pytest
@@ -112,7 +113,7 @@ def test_a_restored_replay_is_the_saved_one_to_the_bit(
     replay.update(first.keys, np.linspace(0, 20, 10))
     ours.run(5)
     drawn.append((first, replay.sample(30), replay.num_refused))
-    np.testing.assert_array_equal(replay.observations(9, seed=4), ours.replay.observations(9, 4))
+    jax.tree.map(np.testing.assert_array_equal, replay.peek(9, seed=4), ours.replay.peek(9, 4))
   assert_same(drawn[0][0], drawn[1][0])
   assert_same(drawn[0][1], drawn[1][1])
   assert drawn[0][2] == drawn[1][2]
@@ -156,13 +157,15 @@ def test_a_draw_takes_one_random_number(uniform):
   np.testing.assert_array_equal(np.concatenate(drawn), places)
 
 
-def test_looking_at_observations_changes_no_sample():
+def test_peeking_draws_no_transition_twice_and_changes_no_sample():
   first, second = world(types.Settings(40, True)), world(types.Settings(40, True))
   for ours in (first, second):
     ours.run(30)
-  seen = first.replay.observations(500, seed=1)
-  np.testing.assert_array_equal(seen, first.replay.observations(500, seed=1))
-  assert not np.array_equal(seen, first.replay.observations(500, seed=2))
+  size = first.replay.size()
+  seen = first.replay.peek(size, seed=1)
+  jax.tree.map(np.testing.assert_array_equal, seen, first.replay.peek(size, seed=1))
+  assert not np.array_equal(seen.obs_tm1, first.replay.peek(size, seed=2).obs_tm1)
+  assert len({observation.tobytes() for observation in seen.obs_tm1}) == size
   assert_same(first.replay.sample(20), second.replay.sample(20))
 
 

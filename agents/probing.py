@@ -1,0 +1,101 @@
+"""A probe of an agent: from its config and its learner's state to what `probes.record` takes."""
+
+import os
+import pathlib
+import zipfile
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+from agents import learner
+from agents import parts as parts_lib
+from agents.config import Config
+from agents.state import LearnerState
+from networks import types as network_types
+from probes import random_target, record, states
+from probes.subject import Inputs, State, Subject
+from replay import types as replay_types
+
+
+class Prober(NamedTuple):
+  """What probes of one run have in common; build it once, compiled code is cached on it."""
+  config: Config
+  agent: learner.Agent
+  subject: Subject
+  initial: network_types.Params
+
+
+def make(config: Config, network: network_types.QNetwork, agent: learner.Agent,
+         optimizer: optax.GradientTransformation) -> Prober:
+  """The initial parameters are made again from the seed, as `snapshot.start` makes them."""
+  if config.probe_optimizer == 'small':
+    optimizer = random_target.SMALL_OPTIMIZER
+  subject = Subject(network, optimizer, learner.make_losses(config, network))
+  initial = agent.init(parts_lib.key(config, parts_lib.INIT)).params
+  return Prober(config, agent, subject, initial)
+
+
+def draw(parts: parts_lib.Parts, params: network_types.Params, num_steps: int) -> Inputs:
+  """What the agent learns from after `num_steps`: observations, and transitions for its loss."""
+  config = parts.config
+  num_transitions = max(config.probe_inputs, config.batch_size)
+  drawn = parts_lib.transitions(
+      parts, params, num_steps, max(config.probe_observations, num_transitions))
+  return Inputs(
+      drawn.obs_tm1[:config.probe_observations],
+      replay_types.Transition(*(leaf[:num_transitions] for leaf in drawn)))
+
+
+def measure(
+    prober: Prober, state: LearnerState, inputs: Inputs,
+    first: Mapping[str, np.ndarray] | None) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+  """A row, `update` in front, and arrays; `first` are those of the run's first probe.
+
+  `state` is left as it was. The same key at every probe: the same fresh network and the same
+  random targets, so that probes compare.
+  """
+  config = prober.config
+  probe_key, fresh_key = jax.random.split(parts_lib.key(config, parts_lib.PROBE))
+  fresh = prober.agent.init(fresh_key)
+  row, arrays = record.measure(
+      prober.subject, *(_with_next(prober, one, inputs) for one in (state, fresh)), inputs,
+      record.References(prober.initial, first), probe_key, _sizes(config))
+  return dict(update=int(state.num_updates)) | row, arrays
+
+
+def _with_next(prober: Prober, state: LearnerState, inputs: Inputs) -> State:
+  """A network and what one more update makes of it."""
+  batch_size = prober.config.batch_size
+  batch = replay_types.Transition(*(leaf[:batch_size] for leaf in inputs.batch))
+  # A copy: an update uses its state up.
+  after, _, _ = prober.agent.learn(
+      jax.tree.map(lambda leaf: leaf.copy(), state), batch, np.ones(batch_size, np.float32))
+  return State(state.params, state.target_params, after.params)
+
+
+def _sizes(config: Config) -> record.Sizes:
+  return record.Sizes(
+      random_target.ProbeSize(config.probe_targets, config.probe_steps, config.probe_batch_size,
+                              config.probe_pool_size),
+      states.Sizes(config.probe_inputs, config.probe_lanczos_steps, config.probe_trace))
+
+
+def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
+  """Writes an .npz, whole or not at all."""
+  path.parent.mkdir(exist_ok=True)
+  aside = path.with_suffix('.writing')
+  with open(aside, 'wb') as file:
+    np.savez(file, **arrays)
+  os.replace(aside, path)
+
+
+def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray] | None:
+  """What `write_arrays` wrote; None where that is not there or broken."""
+  try:
+    with np.load(path, allow_pickle=False) as file:
+      return dict(file)
+  except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+    return None

@@ -1,0 +1,107 @@
+"""What is probed, and its functions in the form in which metrics take them.
+
+Metrics that differentiate see the trained parameters alone; the leaves named in
+`networks.types.STATISTICS`, which no optimizer changes, are handed on beside them.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from networks import types
+from probes import ntk
+
+# Parameters, key, target, batch [B], training -> the learner's loss of each example, [B].
+Losses = Callable[[types.Params, jax.Array, Any, Any, bool], jax.Array]
+
+
+class Subject(NamedTuple):
+  """Fixed over a run: compiled code is cached on these functions, so build them once."""
+  network: types.QNetwork
+  optimizer: optax.GradientTransformation  # trains the copies of the random-target probe
+  losses: Losses
+
+
+class State(NamedTuple):
+  """A network at one time."""
+  params: types.Params
+  target: Any  # what `Subject.losses` takes beside them, as target parameters
+  next_params: types.Params  # after one more update
+
+
+class Inputs(NamedTuple):
+  """What it is probed on."""
+  observations: Any  # [B, *observation], 1,024 or more for the counts of units
+  batch: Any  # a tree of arrays [b, ...], examples of the learner's loss
+
+
+class Shared(NamedTuple):
+  """What all examples of a loss share beside the trained parameters."""
+  statistics: types.Params
+  key: jax.Array
+  target: Any
+
+
+def trained(params: types.Params) -> types.Params:
+  """The leaves that an optimizer changes; modules without any are left out."""
+  return _select(params, lambda name: name not in types.STATISTICS)
+
+
+def shared(state: State, key: jax.Array) -> Shared:
+  """All else that the functions below need of a state."""
+  statistics = _select(state.params, lambda name: name in types.STATISTICS)
+  return Shared(statistics, key, state.target)
+
+
+@functools.cache
+def output(apply: Callable, reduction: str) -> ntk.PerExample:
+  """Utilities of one observation; `reduction` is a row of `ntk.REDUCTIONS`."""
+  reduced = ntk.outputs(apply, reduction)
+
+  def per_example(params: types.Params, shared: Shared, observation: jax.Array) -> jax.Array:
+    return reduced(_merge(params, shared.statistics), shared.key, observation)
+
+  return per_example
+
+
+@functools.cache
+def example_loss(losses: Losses) -> ntk.PerExample:
+  """The loss of one example; not training, since a batch of one has no statistics."""
+  def per_example(params: types.Params, shared: Shared, example: Any) -> jax.Array:
+    batch = jax.tree.map(lambda leaf: leaf[None], example)
+    whole = _merge(params, shared.statistics)
+    return losses(whole, shared.key, shared.target, batch, False)[0]
+
+  return per_example
+
+
+@functools.cache
+def batch_loss(losses: Losses) -> Callable[[types.Params, tuple[Shared, Any]], jax.Array]:
+  """The mean loss of a batch, as an update sees it."""
+  def loss(params: types.Params, data: tuple[Shared, Any]) -> jax.Array:
+    shared, batch = data
+    whole = _merge(params, shared.statistics)
+    return jnp.mean(losses(whole, shared.key, shared.target, batch, True))
+
+  return loss
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def gradient(losses: Losses, params: types.Params, data: tuple[Shared, Any]) -> types.Params:
+  """Of the mean loss, like the trained parameters."""
+  return jax.grad(batch_loss(losses))(params, data)
+
+
+def _select(params: types.Params, wanted: Callable[[str], bool]) -> types.Params:
+  chosen = {module: {name: leaf for name, leaf in leaves.items() if wanted(name)}
+            for module, leaves in params.items()}
+  return {module: leaves for module, leaves in chosen.items() if leaves}
+
+
+def _merge(params: types.Params, statistics: types.Params) -> types.Params:
+  return {module: params.get(module, {}) | statistics.get(module, {})
+          for module in params.keys() | statistics.keys()}
