@@ -6,6 +6,7 @@ has several outputs for each preactivation (CReLU, Fourier features) has them in
 """
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -105,16 +106,21 @@ def gradient_dormant(gradients: types.Params, tau: float = TAU) -> dict[str, flo
 
 def preactivation_shift(stats: Mapping[str, Moments | LayerStats],
                         reference: Mapping[str, Moments | LayerStats]) -> dict[str, Shift]:
-  """Shift of each layer since the reference (M1c of Lyle et al. 2024; the scalars are ours)."""
-  shifts = {}
-  for name, layer in stats.items():
-    moved = layer.mean - reference[name].mean
-    with np.errstate(divide='ignore', invalid='ignore'):
-      scale, old_scale = (np.sqrt(np.mean(of[name].variance)) for of in (stats, reference))
-      numbers = (np.mean(np.abs(moved)) / old_scale, np.mean(moved) / old_scale,
-                 np.log(scale / old_scale))
-    shifts[name] = Shift(*map(float, numbers))
-  return shifts
+  """Shift of each layer since the reference (M1c of Lyle et al. 2024; the scalars are ours).
+
+  NaN for layers that the reference lacks.
+  """
+  return {name: _shift(layer, reference[name]) if name in reference else Shift(*[math.nan] * 3)
+          for name, layer in stats.items()}
+
+
+def _shift(now: Moments | LayerStats, then: Moments | LayerStats) -> Shift:
+  moved = now.mean - then.mean
+  with np.errstate(divide='ignore', invalid='ignore'):
+    scale, old_scale = (np.sqrt(np.mean(each.variance)) for each in (now, then))
+    numbers = (np.mean(np.abs(moved)) / old_scale, np.mean(moved) / old_scale,
+               np.log(scale / old_scale))
+  return Shift(*map(float, numbers))
 
 
 def layer_stats(network: types.QNetwork, params: types.Params, observations: np.ndarray,

@@ -126,6 +126,13 @@ def test_shifts_are_since_the_first_probe(measured):
   assert row['fresh_shift/dense1'] == 0
 
 
+def test_a_first_probe_that_cannot_be_read_leaves_shifts_unknown():
+  row, _ = measure(first={})
+  shifts = {name: value for name, value in row.items() if 'shift' in name}
+  assert shifts and all(np.isnan(value) for value in shifts.values())
+  assert np.isfinite(row['plasticity_lost'])
+
+
 def test_statistics_are_no_trained_parameters():
   """A leaf that no optimizer changes is in no norm, distance, gradient, Hessian or kernel."""
   def apply(params, key, observations, training=False):
