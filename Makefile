@@ -5,7 +5,7 @@ RUN_FLAGS ?= --game=Pong --agent=double_dqn --interventions=ln,wd --num_frames=1
   --eval_every_frames=40000 --eval_frames=20000 \
   --probe_every_frames=60000 --checkpoint_every_frames=60000 \
   --set=replay_capacity=50000 --set=min_replay_size=2500 --set=exploration_decay_steps=20000
-# One worker for each of two cores; on more, each needs about 2 GB.
+# One worker for each of two cores; each may come to need 4 GB.
 TEST_WORKERS ?= 2
 TEST_FLAGS ?=
 pytest = -m pytest --numprocesses=$(TEST_WORKERS)

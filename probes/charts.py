@@ -11,7 +11,7 @@ from matplotlib import axes as axes_lib
 from matplotlib import figure as figure_lib
 from matplotlib import ticker
 
-from probes import run_data, wording
+from probes import ntk, run_data, wording
 
 # Colours no one would draw with: each is replaced by a variable of the page's style sheet.
 _VARIABLES = {'#a00001': '--agent', '#a00002': '--fresh', '#a00003': '--ink', '#a00004': '--rule'}
@@ -82,6 +82,31 @@ def probe_curves_top(probes: list[run_data.ProbeCurves]) -> float:
   return float(np.clip(1.1 * highest, 0.1, 1.5))
 
 
+def spectra(states: list[tuple[str, run_data.State]]) -> markupsafe.Markup:
+  """Singular values of the features at each of some times, and a fresh network's at the last."""
+
+  def draw(axes: axes_lib.Axes) -> None:
+    for i, (label, state) in enumerate(states, 1):
+      axes.plot(state.singular_values, color=_AGENT, alpha=i / len(states), label=label)
+    axes.plot(states[-1][1].fresh_singular_values, color=_FRESH, label='fresh network')
+    axes.set(xlabel='index', ylabel='singular value', yscale='log')
+
+  return _svg(draw, 'Singular values of the features')
+
+
+def kernel(matrix: np.ndarray, description: str) -> markupsafe.Markup:
+  """[n, n] eNTK -> its cosines, similar inputs beside each other; colours from -1 to 1."""
+  order = ntk.display_order(matrix)
+  values = ntk.cosines(matrix)[np.ix_(order, order)]
+
+  def draw(axes: axes_lib.Axes) -> None:
+    axes.grid(False)
+    axes.imshow(values, cmap='RdBu_r', vmin=-1, vmax=1, interpolation='nearest')
+    axes.set(xticks=[], yticks=[])
+
+  return _svg(draw, description)
+
+
 def _thin(curves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """Means over blocks of steps, so that at most `_MAX_POINTS` are left: [P], [K, P]."""
   num_steps = curves.shape[1]
@@ -106,7 +131,8 @@ def _svg(draw: Callable[[axes_lib.Axes], None], description: str) -> markupsafe.
     figure = figure_lib.Figure(figsize=(4.6, 2.9), layout='constrained')
     axes = figure.subplots()
     draw(axes)
-    figure.legend(loc='outside upper left', ncols=3)
+    if axes.get_legend_handles_labels()[0]:
+      figure.legend(loc='outside upper left', ncols=3)
     figure.patch.set_visible(False)
     axes.patch.set_visible(False)
     figure.savefig(out, format='svg', metadata={'Date': None})

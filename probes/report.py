@@ -44,6 +44,7 @@ def _context(run: run_data.Run, name: str) -> dict[str, Any]:
       title=str(run.config.get('task', name)), facts=_facts(run, unit),
       verdict=verdict.judge(run.probes), tiles=verdict.tiles(run), missing=run.missing,
       play_charts=_play_charts(run, unit), probe_charts=_probe_charts(run, unit),
+      state_charts=_state_charts(run, unit),
       evaluations=tables.evaluations(run.results, unit) if run.results else None,
       probes=tables.probes(run.probes, unit) if run.probes else None,
       layers=tables.by_layer(run.probes) if run.probes else [],
@@ -87,6 +88,22 @@ def _probe_charts(run: run_data.Run, unit: str) -> list[_Chart]:
         f'Probe at {count(frame)} {unit}',
         'Loss on random targets, mean and range over them. Lost plasticity is a shallower curve.',
         charts.probe_curves(curves, top)))
+  return found
+
+
+def _state_charts(run: run_data.Run, unit: str) -> list[_Chart]:
+  """Spectra and kernels; of runs that were probed before there were any, none."""
+  named = [(f'{count(frame)} {unit}', state) for frame, state in run.states]
+  if not named:
+    return []
+  found = [_Chart('Spectrum of the features', 'A value far above the others is one direction that '
+                  'all features share; a steep fall is a loss of rank.', charts.spectra(named))]
+  caption = ('Cosines between gradients of the outputs at 64 observations, clustered: red 1, white '
+             '0, blue -1. Large ones mean that learning one changes all.')
+  for label, matrix in [*((label, state.kernel) for label, state in named),
+                        ('a fresh network', named[-1][1].fresh_kernel)]:
+    found.append(_Chart(f'eNTK: {label}', caption, charts.kernel(matrix, f'eNTK, {label}')))
+    caption = ''
   return found
 
 

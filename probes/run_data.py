@@ -19,12 +19,21 @@ class ProbeCurves(NamedTuple):
   constant: float  # loss of the best constant
 
 
+class State(NamedTuple):
+  """What a probe found a network to be like, beside its row."""
+  singular_values: np.ndarray  # [D] of the penultimate features
+  fresh_singular_values: np.ndarray  # [D] of a freshly initialised network's
+  kernel: np.ndarray  # [n, n] eNTK of the summed outputs
+  fresh_kernel: np.ndarray  # [n, n]
+
+
 class Run(NamedTuple):
   """The files of a run folder that a report is made of."""
   config: dict[str, Any]
   results: list[Row]  # by frame
   probes: list[Row]  # by frame
   curves: list[tuple[float, ProbeCurves]]  # of the first and the last probe, with their frames
+  states: list[tuple[float, State]]  # of the first, the middle and the last probe
   missing: list[str]  # one sentence for each thing that is not there
 
 
@@ -37,7 +46,14 @@ def read(run_dir: pathlib.Path) -> Run:
   ends = [row['frame'] for row in probes[:1] + probes[1:][-1:]]
   curves = [(frame, _read_curves(run_dir / 'probes' / f'{frame:.0f}.npz', missing))
             for frame in ends]
-  return Run(config, results, probes, [pair for pair in curves if pair[1]], missing)
+  thirds = [row['frame'] for row in _first_middle_last(probes)]
+  states = [(frame, _read_state(run_dir / 'probes' / f'{frame:.0f}.npz')) for frame in thirds]
+  return Run(config, results, probes, [pair for pair in curves if pair[1]],
+             [pair for pair in states if pair[1]], missing)
+
+
+def _first_middle_last(rows: list[Row]) -> list[Row]:
+  return [rows[i] for i in sorted({0, len(rows) // 2, len(rows) - 1}) if rows]
 
 
 def column(rows: list[Row], name: str) -> np.ndarray:
@@ -104,4 +120,17 @@ def _read_curves(path: pathlib.Path, missing: list[str]) -> ProbeCurves | None:
   except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
     missing.append(f'probes/{path.name} could not be read ({type(error).__name__}): '
                    'its learning curves are not shown.')
+    return None
+
+
+def _read_state(path: pathlib.Path) -> State | None:
+  """None where there is none, as before version 2, or where `_read_curves` says what is wrong."""
+  names = 'singular_values', 'ntk'
+  try:
+    with np.load(path, allow_pickle=False) as file:
+      values, kernel, fresh_values, fresh_kernel = (
+          np.asarray(file[prefix + name], float)
+          for prefix in ('agent_', 'fresh_') for name in names)
+    return State(values, fresh_values, kernel, fresh_kernel)
+  except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
     return None

@@ -66,13 +66,27 @@ def by_layer(rows: list[run_data.Row]) -> list[Table]:
     del first
     return Cell(percent(value), 0.0 if math.isnan(value) else value)
 
-  return [
+  def shift(value: float, first: float) -> Cell:
+    del first
+    return Cell(number(value), min(1.0, abs(value)) if math.isfinite(value) else 0.0)
+
+  def plain(value: float, first: float) -> Cell:
+    del first
+    return Cell(number(value))
+
+  found = [
       _heat('Dead units', 'Saturated on every observation: no gradient passes.', rows, 'dead',
             fraction, percent),
-      _heat('Linear units', 'Never saturated, the identity on every observation.', rows, 'linear',
+      _heat('Linear units', 'Not saturated, affine over all observations.', rows, 'linear',
             fraction, percent),
+      _heat('Dormant units', "Mean activation at most a fortieth of their layer's.", rows,
+            'dormant', fraction, percent),
+      _heat('Preactivation shift', "Of units' means since the first probe, in standard "
+            'deviations; a full colour is one.', rows, 'shift', shift, number),
       _heat('Parameter norms', 'Relative to the first probe; a full colour is a factor of four.',
-            rows, 'norm', growth, number)]
+            rows, 'norm', growth, number),
+      _heat('Distance from the start', 'L2, of the parameters.', rows, 'distance', plain, number)]
+  return [table for table in found if table.rows]
 
 
 def schema() -> Table:

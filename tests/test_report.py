@@ -370,3 +370,39 @@ def test_the_report_leaves_pyplot_alone_and_the_probe_leaves_matplotlib_alone():
       [sys.executable, '-c', code], capture_output=True, text=True, timeout=100, check=False,
       cwd=pathlib.Path(__file__).parents[1], env=os.environ | {'JAX_PLATFORMS': 'cpu'})
   assert done.returncode == 0, done.stderr
+
+
+def state_arrays(size=8):
+  kernel = np.eye(size) + 0.5
+  values = np.geomspace(10, 0.1, size)
+  return {f'{name}_{field}': value for name in ('agent', 'fresh')
+          for field, value in (('ntk', kernel), ('singular_values', values))}
+
+
+def test_features_and_kernels_are_drawn_at_first_middle_and_last(tmp_path):
+  frames = [0, 100_000, 200_000, 300_000, 400_000]
+  folder = make_run(tmp_path / 'run', [], [probe(frame) for frame in frames])
+  for frame in frames:
+    np.savez(folder / 'probes' / f'{frame}.npz', **curves(), **state_arrays())
+  page, _ = written(folder)
+  for words in ('Spectrum of the features', 'eNTK: 0 frames', 'eNTK: 200k frames',
+                'eNTK: 400k frames', 'eNTK: a fresh network'):
+    assert words in page.text
+  assert 'eNTK: 100k frames' not in page.text
+
+
+def test_probes_of_an_older_version_have_no_features_and_are_shown_without(tmp_path):
+  page, _ = written(whole_run(tmp_path / 'run'))
+  assert 'eNTK:' not in page.text and 'Whether it can still learn' in page.text
+  assert 'Dormant units' not in page.text
+
+
+def test_what_newer_probes_say_of_layers_is_shown(tmp_path):
+  groups = [prefix + group for prefix in ('', 'fresh_')
+            for group in ('dormant', 'shift', 'distance')]
+  rows = [probe(frame) | {f'{group}/dense1': value for group in groups}
+          for frame, value in ((0, 0.25), (400_000, 0.75))]
+  page, markdown = written(make_run(tmp_path / 'run', [], rows))
+  for title in ('Dormant units', 'Preactivation shift', 'Distance from the start'):
+    assert title in page.text and f'### {title}' in markdown
+  assert '75%' in page.text and '0.75' in page.text
