@@ -195,8 +195,8 @@ TABLE: Mapping[str, Intervention] = {
         'optimizer', "the way from the initial weights is scaled by a tuner without settings",
         'Muppidi et al. 2024', 'optimizer', {'parameter_free': True}),
     'muon': _optimizer(
-        'Muon: momentum of matrices made orthogonal, Adam for the rest', 'Jordan et al. 2024',
-        'muon'),
+        'Muon: momentum of linear kernels made orthogonal, outputs included; Adam for the rest',
+        'Jordan et al. 2024', 'muon'),
 
     'crelu': _activation(
         'crelu', 'ReLU of x and of -x, twice as many outputs',
@@ -213,8 +213,8 @@ TABLE: Mapping[str, Intervention] = {
 # Who cannot go with whom, and why: names, names, reason. Two rows that set one field to different
 # values exclude each other without a word here.
 CONFLICTS: tuple[tuple[tuple[str, ...], tuple[str, ...], str], ...] = (
-    (('inject',), ('redo', 'cbp', 'sp', 'reset'),
-     'weights of the frozen heads would be drawn anew, and what was learnt lost'),
+    (('inject',), ('redo', 'cbp', 'sp', 'reset', 'nap', 'wscale', 'wclip'),
+     'the frozen heads would be changed'),
     (('trac',), ('redo', 'cbp', 'sp', 'reset', 'inject', 'wclip', 'nap', 'wscale'),
      'the tuned way from the initial weights would undo what changes them otherwise'),
     (('nap', 'wscale', 'wclip'), ('nap', 'wscale', 'wclip'),

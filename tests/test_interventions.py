@@ -157,7 +157,7 @@ def test_what_excludes_what_is_what_is_refused():
 def test_a_row_is_described_with_all_that_a_user_needs():
   text = choice.described('redo')
   for words in ('redo: every `period` updates', 'Sokar et al. 2023', 'touches: state, moments',
-                'parameters: period=1000, tau=0.025', 'not with inject: weights of the frozen',
+                'parameters: period=1000, tau=0.025', 'not with inject: the frozen heads',
                 'not with trac: '):
     assert words in text
 
