@@ -11,6 +11,7 @@ from agents import loop, parts, probing, snapshot
 from tests.catch_runs import ROWS, build, learn, make_config, mean_return, train
 
 
+@pytest.mark.timeout(400)  # A seed may need the whole bound, and machines are slower or faster.
 @pytest.mark.parametrize('kind', ['local', pytest.param('reverb', marks=pytest.mark.reverb)])
 @pytest.mark.parametrize('overrides', [
     {}, {'prioritized': True, 'n_step': 3, 'norm': 'layer', 'weight_decay': 1e-2},
