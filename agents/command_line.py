@@ -9,6 +9,7 @@ from absl import flags
 from agents import choice, errors, interventions, parts, presets, run_folder, sinks, video
 from agents import config as config_lib
 from agents.config import Config
+from probes import random_target
 from replay import factory
 
 
@@ -23,6 +24,16 @@ class Domain(NamedTuple):
   flags: Mapping[str, tuple[str, str]]  # its own: name -> default, meaning
   lists: Mapping[str, Callable[[], Iterable[str]]]  # what --list knows beside the shared ones
   lengths_from: str = ''  # what decides the lengths that no flag gives, where it is not DOMAINS
+
+
+# Config fields; those of 'small' are the defaults.
+_PROBE_SIZES: Mapping[str, Mapping[str, Any]] = {
+    'small': {},
+    'paper': dict(
+        probe_targets=random_target.PAPER.num_targets, probe_steps=random_target.PAPER.num_steps,
+        probe_batch_size=random_target.PAPER.batch_size,
+        probe_pool_size=random_target.PAPER.pool_size, probe_optimizer='agent'),
+}
 
 
 def _lengths(unit: str) -> dict[str, tuple[str, str, int]]:
@@ -59,6 +70,9 @@ def define_flags(domain: Domain, to: flags.FlagValues) -> None:
   define(integer, 'seed', 1, 'of everything random in the run')
   define(string, 'run_dir', '', 'folder of the run; default: runs/TASK/AGENT+INTERVENTIONS/…')
   define(boolean, 'resume', False, 'continue the run in --run_dir')
+  define(string, 'probe_size', 'small',
+         f'of the random-target probe: {", ".join(_PROBE_SIZES)}; the paper\'s takes the agent\'s '
+         'own optimizer')
   define(string, 'track', 'tensorboard',
          f'comma-separated sinks beside CSV, known are {", ".join(sinks.TABLE)}; empty for none')
   define(boolean, 'video', False,
@@ -130,8 +144,10 @@ def _resolve(domain: Domain, values: flags.FlagValues) -> Command:
     raise errors.UsageError(f'replay_port={values.replay_port}: must be from 0 to 65535')
   if values.video:
     video.check()
+  if values.probe_size not in _PROBE_SIZES:
+    raise errors.unknown('probe_size', values.probe_size, _PROBE_SIZES)
   preset = config_lib.preset(values.agent, domain.name)
-  settings = dict(domain.settings(values, preset)) | lengths
+  settings = dict(domain.settings(values, preset)) | lengths | _PROBE_SIZES[values.probe_size]
   overrides = config_lib.parse_overrides(values.set)
   if lengths.get('eval_length') == 0 and not (settings | overrides).get('eval_episodes'):
     raise errors.UsageError(

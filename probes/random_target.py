@@ -38,7 +38,8 @@ SMALL = ProbeSize(num_targets=5, num_steps=200, batch_size=16, pool_size=16)
 # Lyle et al. train the copies with the agent's own optimizer. With dqn_zoo's, RMSProp at 2.5e-4,
 # the same networks are still at 0.5 after those 200 steps: nothing could be said of any.
 SMALL_OPTIMIZER = optax.adam(1e-4)
-PAPER = ProbeSize(num_targets=10, num_steps=2000, batch_size=256, pool_size=25_600)
+# Lyle et al. 2023; minibatch and pool, which they do not give, are ours.
+PAPER = ProbeSize(num_targets=10, num_steps=2000, batch_size=256, pool_size=1024)
 
 
 class RandomTargetFit(NamedTuple):

@@ -51,6 +51,7 @@ ATARI = (
     (['--set=n_step=x'], r'set=n_step=x: must be a whole number'),
     (['--replay=disk'], r'replay=disk: .*reverb'),
     (['--replay=local', '--replay_port=70000'], r'replay_port=70000: must be from 0 to 65535'),
+    (['--probe_size=papers'], r'probe_size=papers: unknown; did you mean paper'),
     (['--track=mlflow'], r'track=mlflow: unknown; known are tensorboard'),
     (['--list=game'], r'list=game: unknown; did you mean games\?'),
     (['--game_name=pong'], r"Unknown command line flag 'game_name'"),
@@ -270,6 +271,16 @@ def test_a_flag_is_stronger_than_the_protocol_and_set_stronger_than_a_flag():
   assert (config.eval_episodes, config.checkpoint_every) == (100, 40_000)
   config = atari(*flags, '--set=run_length=2000', '--set=eval_episodes=3')
   assert (config.run_length, config.eval_episodes) == (2000, 3)
+
+
+def test_the_papers_probe_is_a_flag_and_set_is_stronger():
+  def sizes(*arguments):
+    config = atari(*arguments)
+    return (config.probe_targets, config.probe_steps, config.probe_batch_size,
+            config.probe_pool_size, config.probe_optimizer)
+  assert sizes() == sizes('--probe_size=small') == (5, 200, 16, 16, 'small')
+  assert sizes('--probe_size=paper') == (10, 2000, 256, 1024, 'agent')
+  assert sizes('--probe_size=paper', '--set=probe_steps=7')[1] == 7
 
 
 @pytest.mark.parametrize('agent, protocol', [
