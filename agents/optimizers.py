@@ -24,7 +24,8 @@ def _muon(config: Any) -> optax.GradientTransformation:
   Momentum is made orthogonal, which is Shampoo without accumulation (Bernstein & Newhouse 2024);
   steps then get one size for all shapes (Liu et al. 2025, section 2.2).
   """
-  matrices = optax.chain(optax.contrib.scale_by_muon(), optax.stateless(_to_one_size))
+  # A learning rate of -1, since `make` turns the sign and scales.
+  matrices = optax.chain(optax.contrib.muon(-1.0), optax.stateless(_to_one_size))
   return optax.multi_transform({True: matrices, False: _adam(config)}, _is_matrix)
 
 
