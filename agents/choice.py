@@ -1,7 +1,7 @@
 """Interventions as a user asks for them: read, checked against each other, described, built."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from agents import errors, interventions
@@ -75,11 +75,15 @@ def choose(asked: Mapping[str, Mapping[str, str]], overrides: Mapping[str, str])
 
 
 def _check_conflicts(names: tuple[str, ...]) -> None:
+  for one, other, reason in _conflicts():
+    if one in names and other in names:
+      raise errors.UsageError(f'interventions={one},{other}: {reason}; leave one out')
+
+
+def _conflicts() -> Iterator[tuple[str, str, str]]:
+  """(one, other, reason) of each pair that the table refuses."""
   for some, others, reason in interventions.CONFLICTS:
-    for one in some:
-      for other in others:
-        if one != other and one in names and other in names:
-          raise errors.UsageError(f'interventions={one},{other}: {reason}; leave one out')
+    yield from ((one, other, reason) for one in some for other in others if one != other)
 
 
 def _settings(given: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
@@ -116,10 +120,9 @@ def _value(name: str, parameter: str, values: Mapping[str, str]) -> Any:
 def excluded(name: str) -> dict[str, str]:
   """The interventions that one cannot go with, and why."""
   own, reasons = _settings({name: {}}), {}
-  for some, others, reason in interventions.CONFLICTS:
-    for side, opposite in ((some, others), (others, some)):
-      if name in side:
-        reasons |= {other: reason for other in opposite if other != name}
+  for one, other, reason in _conflicts():
+    if name in (one, other):
+      reasons[other if name == one else one] = reason
   for other in interventions.TABLE:
     theirs = _settings({other: {}})
     apart = [field for field in own if theirs.get(field, own[field]) != own[field]]
@@ -134,16 +137,11 @@ def described(name: str) -> str:
   for other, reason in excluded(name).items():
     others.setdefault(reason, []).append(other)
   parameters = ', '.join(
-      f'{key}={shown(parameter.default)}' for key, parameter in row.parameters.items())
+      f'{key}={errors.shown(parameter.default)}' for key, parameter in row.parameters.items())
   lines = [f'{name}: {row.summary} ({row.paper})', f'    touches: {row.touches}']
   lines += [f'    parameters: {parameters}'] if parameters else []
   lines += [f'    not with {", ".join(names)}: {reason}' for reason, names in others.items()]
   return '\n'.join(lines)
-
-
-def shown(value: Any) -> str:
-  """A parameter's value, as it is typed."""
-  return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def mechanisms(

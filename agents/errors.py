@@ -17,6 +17,11 @@ def unknown(name: str, value: str, known: Iterable[str]) -> UsageError:
   return UsageError(f'{name}={value}: unknown; {hint}')
 
 
+def shown(value: Any) -> str:
+  """A value, as a user types it."""
+  return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def typed(name: str, text: str, kind: type) -> Any:
   """A value of the type, from a word on the command line.
 

@@ -70,8 +70,7 @@ def check(config: Any) -> None:
 
 def _refuse(config: Any, name: str, text: str) -> None:
   value = getattr(config, name)
-  shown = str(value).lower() if isinstance(value, bool) else value
-  raise errors.UsageError(f'{name}={shown}: {text}')
+  raise errors.UsageError(f'{name}={errors.shown(value)}: {text}')
 
 
 def _sizes(config: Any) -> None:
@@ -104,9 +103,8 @@ def _outputs(config: Any) -> None:
     return
   for name, off in (('dueling', False), ('noisy', False), ('distribution', 'none')):
     if getattr(config, name) != off:
-      text = str(getattr(config, name)).lower()
       _refuse(config, 'shared_bias', 'one bias for all outputs contradicts '
-              f'{name}={text}; set shared_bias=false')
+              f'{name}={errors.shown(getattr(config, name))}; set shared_bias=false')
 
 
 def _targets(config: Any) -> None:

@@ -1,6 +1,7 @@
 """A run from its first step to its last: what happens when, and what is written of it."""
 
 import contextlib
+import functools
 import math
 import pathlib
 import threading
@@ -50,9 +51,13 @@ class Trainer:
     num_updates = int(self._state.learner.num_updates)
     self._display = Display(self._config.run_length, self._config.unit, self.frame, num_updates)
     self._timed_from, self._train_seconds = self.frame, 0.0
-    self._prober = probing.make(
-        self._config, parts.network, parts.player.agent, parts.optimizer)
     self._drawn: tuple[int, Inputs] | None = None  # a frame's inputs, for probe and checkpoint
+
+  @functools.cached_property
+  def _prober(self) -> probing.Prober:
+    """Made at the first probe: a run without any need not make its initial parameters again."""
+    parts = self._parts
+    return probing.make(self._config, parts.network, parts.player.agent, parts.optimizer)
 
   @property
   def frame(self) -> int:

@@ -167,7 +167,7 @@ def table(cost_rows: list[dict[str, str]]) -> str:
   lines = ['| name | what it does | parameters | touches | not with | cost | source |',
            '|---|---|---|---|---|---|---|']
   for name, row in interventions.TABLE.items():
-    parameters = ', '.join(f'`{key}={choice.shown(parameter.default)}`'
+    parameters = ', '.join(f'`{key}={errors.shown(parameter.default)}`'
                            for key, parameter in row.parameters.items())
     others = ', '.join(f'`{other}`' for other in choice.excluded(name))
     times = ', '.join(cost[name][problem.domain] for problem in REAL) if name in cost else ''
