@@ -14,8 +14,8 @@ import sys
 import time
 
 SETS = {
-  'reverb': ('.[reverb,video,test]', '--constraint=constraints-reverb.txt'),
-  'open': ('.[video,test]',),
+  'reverb': ('.[reverb,supervised,video,test]', '--constraint=constraints-reverb.txt'),
+  'open': ('.[supervised,video,test]',),
   'bench': ('.[bench]',),
 }
 
