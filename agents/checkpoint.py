@@ -1,10 +1,11 @@
 """Checkpoints: a folder a frame, written aside and renamed; tensors and JSON, no pickle."""
 
+import contextlib
 import json
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -103,18 +104,31 @@ def newest(root: pathlib.Path) -> pathlib.Path | None:
     final = root / replaced.name.split('.')[1]
     if not final.exists():
       os.rename(replaced, final)
-  frames = _frames(root)
-  return root / str(frames[-1]) if frames else None
+  found = frames(root)
+  return root / str(found[-1]) if found else None
 
 
-def _frames(root: pathlib.Path) -> list[int]:
+def frames(root: pathlib.Path) -> list[int]:
+  """Those of whole checkpoints, oldest first."""
   return sorted(int(path.name) for path in root.glob('*') if path.name.isdecimal())
 
 
 def load(folder: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
   """Tensors and state of a checkpoint."""
-  try:
+  with _readable(folder):
     return safetensors.load_file(folder / TENSORS), json.loads((folder / STATE).read_text())
+
+
+def load_inputs(folder: pathlib.Path) -> dict[str, np.ndarray]:
+  """What a probe is made on."""
+  with _readable(folder):
+    return safetensors.load_file(folder / INPUTS)
+
+
+@contextlib.contextmanager
+def _readable(folder: pathlib.Path) -> Iterator[None]:
+  try:
+    yield
   except Exception as error:  # safetensors raises its own, undocumented kinds
     raise CheckpointError(f'{folder}: cannot be read: {error}') from error
 
@@ -123,6 +137,6 @@ def prune(root: pathlib.Path, keep: int, probed: Collection[int]) -> None:
   """Keeps the `keep` newest whole; of older ones those of `probed` frames, without replay."""
   for leftover in (*root.glob('.*.writing'), *root.glob('.*.replaced')):
     shutil.rmtree(leftover, ignore_errors=True)
-  for frame in _frames(root)[:-keep]:
+  for frame in frames(root)[:-keep]:
     unwanted = root / str(frame) / REPLAY if frame in probed else root / str(frame)
     shutil.rmtree(unwanted, ignore_errors=True)

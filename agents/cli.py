@@ -3,11 +3,10 @@
 import contextlib
 import pathlib
 import signal
-import sys
 import threading
 from collections.abc import Sequence
 
-from agents import checkpoint, command_line, display, memory, parts, run_folder, summary
+from agents import checkpoint, command_line, display, memory, parts, run_folder, script, summary
 from agents import trainer as trainer_lib
 from probes import report
 from replay import factory
@@ -15,25 +14,16 @@ from replay import types as replay_types
 
 log = display.log
 
-DONE, FAILED, BAD_ARGUMENT, INTERRUPTED = 0, 1, 2, 130
-
 
 def main(domain: command_line.Domain, argv: Sequence[str]) -> int:
   """Runs a training script; returns its exit status."""
-  display.log_to_stderr()
   stop = _stop_on_signals()
-  try:
+
+  def run(argv: Sequence[str]) -> int | str:
     command = command_line.parse(domain, argv)
-    if isinstance(command, str):
-      print(command)
-      return DONE
-    return _build_and_run(domain, command, stop)
-  except ValueError as error:
-    status, cause = BAD_ARGUMENT, str(error)
-  except (OSError, replay_types.ReplayError) as error:  # nothing was trained yet
-    status, cause = FAILED, f'{type(error).__name__}: {error}'
-  print(f'{pathlib.Path(argv[0]).name}: {cause}', file=sys.stderr)
-  return status
+    return command if isinstance(command, str) else _build_and_run(domain, command, stop)
+
+  return script.main(argv, run)
 
 
 def _build_and_run(
@@ -88,21 +78,21 @@ def _run(
   log.info('run folder: %s', folder)
   try:
     trainer = trainer_lib.Trainer(run_parts, folder, stop, command.track, command.video)
-    status = DONE if trainer.run() else INTERRUPTED
+    status = script.DONE if trainer.run() else script.INTERRUPTED
   except Exception as error:
-    status = FAILED
+    status = script.FAILED
     _say_why(error, folder)
   finally:
     if trainer:
       trainer.close()
-  if status == INTERRUPTED:
+  if status == script.INTERRUPTED:
     log.info('interrupted and saved; to go on, add to the same command: --run_dir=%s --resume',
              folder)
   try:
     summary.show(folder)
     log.info('report: %s', report.write_report(folder))
   except Exception as error:
-    status = FAILED
+    status = script.FAILED
     _say_why(error, folder)
   return status
 

@@ -6,10 +6,9 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
-from agents import choice, errors, interventions, parts, presets, run_folder, sinks, video
+from agents import choice, errors, interventions, parts, presets, run_folder, script, sinks, video
 from agents import config as config_lib
 from agents.config import Config
-from probes import random_target
 from replay import factory
 
 
@@ -24,16 +23,6 @@ class Domain(NamedTuple):
   flags: Mapping[str, tuple[str, str]]  # its own: name -> default, meaning
   lists: Mapping[str, Callable[[], Iterable[str]]]  # what --list knows beside the shared ones
   lengths_from: str = ''  # what decides the lengths that no flag gives, where it is not DOMAINS
-
-
-# Config fields; those of 'small' are the defaults.
-_PROBE_SIZES: Mapping[str, Mapping[str, Any]] = {
-    'small': {},
-    'paper': dict(
-        probe_targets=random_target.PAPER.num_targets, probe_steps=random_target.PAPER.num_steps,
-        probe_batch_size=random_target.PAPER.batch_size,
-        probe_pool_size=random_target.PAPER.pool_size, probe_optimizer='agent'),
-}
 
 
 def _lengths(unit: str) -> dict[str, tuple[str, str, int]]:
@@ -70,9 +59,7 @@ def define_flags(domain: Domain, to: flags.FlagValues) -> None:
   define(integer, 'seed', 1, 'of everything random in the run')
   define(string, 'run_dir', '', 'folder of the run; default: runs/TASK/AGENT+INTERVENTIONS/…')
   define(boolean, 'resume', False, 'continue the run in --run_dir')
-  define(string, 'probe_size', 'small',
-         f'of the random-target probe: {", ".join(_PROBE_SIZES)}; the paper\'s takes the agent\'s '
-         'own optimizer')
+  script.define_probe_size(to)
   define(string, 'track', 'tensorboard',
          f'comma-separated sinks beside CSV, known are {", ".join(sinks.TABLE)}; empty for none')
   define(boolean, 'video', False,
@@ -108,17 +95,9 @@ def parse(domain: Domain, argv: Sequence[str]) -> Command | str:
   Raises:
     UsageError: an argument is bad; the text is one line.
   """
-  values = flags.FlagValues()
-  define_flags(domain, values)
-  flags.DEFINE_bool('help', False, 'show this', short_name='h', flag_values=values)
-  try:
-    rest = values(argv)
-  except flags.Error as error:
-    raise errors.UsageError(' '.join(str(error).split())) from None
-  if values.help:
-    return _help(values)
-  if len(rest) > 1:
-    raise errors.UsageError(f'argument={rest[1]}: must be a flag, as in --name=value')
+  values = script.read_flags(argv, lambda to: define_flags(domain, to))
+  if isinstance(values, str):
+    return values
   if values.list:
     tables = _lists(domain)
     if values.list not in tables:
@@ -127,27 +106,14 @@ def parse(domain: Domain, argv: Sequence[str]) -> Command | str:
   return _resolve(domain, values)
 
 
-def _help(values: flags.FlagValues) -> str:
-  names = {values[name].name for name in values} - {'flagfile', 'undefok'}  # -h is --help too
-  own = (values[name] for name in sorted(names))
-  return '\n'.join(
-      f'--{flag.name}: {" ".join(flag.help.split())}{_default(flag)}' for flag in own)
-
-
-def _default(flag: flags.Flag) -> str:
-  return '' if flag.default in (None, '', []) else f' (default: {flag.default_as_str})'
-
-
 def _resolve(domain: Domain, values: flags.FlagValues) -> Command:
   lengths = _given_lengths(domain, values)
   if not 0 <= values.replay_port <= 65535:
     raise errors.UsageError(f'replay_port={values.replay_port}: must be from 0 to 65535')
   if values.video:
     video.check()
-  if values.probe_size not in _PROBE_SIZES:
-    raise errors.unknown('probe_size', values.probe_size, _PROBE_SIZES)
   preset = config_lib.preset(values.agent, domain.name)
-  settings = dict(domain.settings(values, preset)) | lengths | _PROBE_SIZES[values.probe_size]
+  settings = dict(domain.settings(values, preset)) | lengths | script.probe_size(values)
   overrides = config_lib.parse_overrides(values.set)
   if lengths.get('eval_length') == 0 and not (settings | overrides).get('eval_episodes'):
     raise errors.UsageError(
@@ -156,7 +122,7 @@ def _resolve(domain: Domain, values: flags.FlagValues) -> Command:
       domain.name, settings.pop('task'), values.agent, [values.interventions], overrides,
       **settings, seed=values.seed, num_envs=values.num_envs,
       replay=values.replay or factory.default_kind())
-  track = _names(values.track)
+  track = script.names(values.track)
   for name in track:
     if name not in sinks.TABLE:
       raise errors.unknown('track', name, sinks.TABLE)
@@ -177,7 +143,3 @@ def _given_lengths(domain: Domain, values: flags.FlagValues) -> dict[str, int]:
         raise errors.UsageError(f'{flag}={value}: must be at least {least}')
       given[field] = value
   return given
-
-
-def _names(text: str) -> list[str]:
-  return [name.strip() for name in text.split(',') if name.strip()]

@@ -56,6 +56,7 @@ class Config:
   noisy_sigma: float = 0.1  # what their noise is scaled by at the start, times sqrt(fan-in)
 
   # What is learnt.
+  objective: str = 'q_learning'  # a row of agents/objectives.py
   double: bool = False  # the online network selects the bootstrapped action
   distribution: str = 'none'  # a row of networks/distributions.py
   num_atoms: int = 51  # atoms, or quantiles

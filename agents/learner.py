@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from agents import augment, choice, losses
+from agents import augment, choice, objectives, optimizers
 from agents.actions import ActionMap
 from agents.config import Config
 from agents.mechanism import Batch, Context, Mechanism
@@ -20,28 +20,35 @@ Array = jax.Array
 Metrics = dict[str, Array]
 
 
-class _Aux(NamedTuple):
-  """What a loss leaves beside its value."""
-  each: Array  # [B] loss of each example, unweighted
-  errors: Array  # [B], of which priorities are made
-  value: Array  # mean greedy value
-  online: network_types.QOutput  # of the parameters at obs_tm1
-  online_key: Array  # what its noise came from
-
-
 class Agent(NamedTuple):
   """Pure functions; an agent has no state of its own.
 
   init: key -> LearnerState.
   act: parameters, key, observation [N, ...], epsilon -> next key, choices [N, M] int32,
     greedy values [N].
-  learn: LearnerState, transition, weights of its examples [B] -> LearnerState, errors [B], of which
-    priorities are made, metrics. The state that goes in is used up.
+  learn: LearnerState, batch as `agents.objectives` has it, weights of its examples [B] ->
+    LearnerState, errors [B], of which priorities are made, metrics. The state that goes in is used
+    up.
   """
   init: Callable[[Array], LearnerState]
   act: Callable[[network_types.Params, Array, Any, float], tuple[Array, Array, Array]]
-  learn: Callable[
-      [LearnerState, replay_types.Transition, Any], tuple[LearnerState, Array, Metrics]]
+  learn: Callable[[LearnerState, Any, Any], tuple[LearnerState, Array, Metrics]]
+
+
+class Model(NamedTuple):
+  """What a config makes of a shape of observations; compiled code is cached on its functions."""
+  network: network_types.QNetwork
+  optimizer: optax.GradientTransformation
+  agent: Agent
+
+
+def make(
+    config: Config, observation_shape: tuple[int, ...], observation_dtype: str,
+    action_map: ActionMap) -> Model:
+  """Network, optimizer and agent, each from the one before."""
+  network = make_network(config, observation_shape, observation_dtype, action_map)
+  optimizer = optimizers.make(config)
+  return Model(network, optimizer, make_agent(config, network, optimizer))
 
 
 def make_network(
@@ -66,8 +73,8 @@ def make_network(
 def make_agent(
     config: Config, network: network_types.QNetwork,
     optimizer: optax.GradientTransformation) -> Agent:
-  """Q-learning on utilities [B, M, A] with a target network; `config` has the ingredients."""
-  loss_fn = _make_loss(config, network)
+  """Learns utilities [B, M, A] by the objective and with the mechanisms that `config` names."""
+  objective = objectives.make(config, network)
   mechanisms = choice.mechanisms(
       config.interventions, config.intervention_parameters, network)
 
@@ -75,7 +82,7 @@ def make_agent(
     key, init_key = jax.random.split(key)
     params = network.init(init_key)
     # The target is a copy of its own: an update may not give one buffer away twice.
-    target_params = jax.tree.map(jnp.copy, params)
+    target_params = jax.tree.map(jnp.copy, params) if objective.has_target else {}
     memory = {name: jax.tree.map(jnp.copy, mechanism.remember(params))
               for name, mechanism in mechanisms.items() if mechanism.remember}
     return LearnerState(
@@ -94,18 +101,18 @@ def make_agent(
     values = jnp.mean(jnp.max(q_values, axis=-1), axis=-1)
     return key, jnp.where(explore, random, greedy), values
 
-  def learn(state, transition, weights):
+  def learn(state, batch, weights):
     key, loss_key, shift_key = jax.random.split(state.key, 3)
     if config.random_shift:
-      transition = _shift(shift_key, transition, config.random_shift)
+      batch = _shift(shift_key, batch, config.random_shift)
 
     def own_loss(params):
-      return loss_fn(params, state.target_params, loss_key, transition, weights)
+      return objective.loss(params, state.target_params, loss_key, batch, weights)
 
     def total_loss(params):
       loss, aux = own_loss(params)
       penalty = _penalty(
-          mechanisms, params, state.memory, aux.online, transition.obs_tm1, aux.online_key,
+          mechanisms, params, state.memory, aux.online, objective.inputs(batch), aux.online_key,
           lambda params: own_loss(params)[0])
       return loss + penalty, (loss, penalty, aux)
 
@@ -116,14 +123,16 @@ def make_agent(
         updates = jax.tree.map(jnp.multiply, updates, mechanism.mask(state.params))
     params = _write(optax.apply_updates(state.params, updates), aux.online.statistics)
     num_updates = state.num_updates + 1
-    target_params = optax.periodic_update(
-        params, state.target_params, num_updates, config.target_update_period)
-    metrics = dict(
-        loss=loss, penalty=penalty, gradient_norm=optax.global_norm(gradient), q_value=aux.value,
+    target_params = state.target_params
+    if objective.has_target:
+      target_params = optax.periodic_update(
+          params, target_params, num_updates, config.target_update_period)
+    metrics = aux.metrics | dict(
+        loss=loss, penalty=penalty, gradient_norm=optax.global_norm(gradient),
         update_norm=optax.global_norm(updates))
     state = LearnerState(params, target_params, opt_state, key, num_updates, state.memory)
-    batch = Batch(jnp.concatenate([transition.obs_tm1, transition.obs_t]), aux.online)
-    return _change(mechanisms, state, batch), aux.errors, metrics
+    seen = Batch(objective.observations(batch), aux.online)
+    return _change(mechanisms, state, seen), aux.errors, metrics
 
   return Agent(jax.jit(init), jax.jit(act), jax.jit(learn, donate_argnums=0))
 
@@ -133,10 +142,10 @@ def make_losses(config: Config, network: network_types.QNetwork) -> Callable[...
 
   Without penalties, weights and shifts of frames; `target` are target parameters.
   """
-  loss_fn = _make_loss(config, network)
+  objective = objectives.make(config, network)
 
-  def losses_of(params, key, target, transition, training):
-    return loss_fn(params, target, key, transition, 1.0, training)[1].each
+  def losses_of(params, key, target, batch, training):
+    return objective.loss(params, target, key, batch, 1.0, training)[1].each
 
   return losses_of
 
@@ -175,32 +184,6 @@ def _write(
   if not statistics:
     return params
   return {module: leaves | statistics.get(module, {}) for module, leaves in params.items()}
-
-
-def _make_loss(
-    config: Config, network: network_types.QNetwork) -> Callable[..., tuple[Array, _Aux]]:
-  """The weighted loss of a batch, and what else came of it."""
-  critic_loss = losses.make(config)
-
-  def select(params, target_params, key, obs_t, target):
-    """The output whose maxima are the bootstrapped actions."""
-    if config.double:
-      return network.apply(params, key, obs_t)
-    if config.distribution == 'implicit':  # Other quantiles than those of the value.
-      return network.apply(target_params, key, obs_t)
-    return target
-
-  def loss_fn(params, target_params, key, transition, weights, training=True):
-    online_key, selector_key, target_key = jax.random.split(key, 3)
-    online = network.apply(params, online_key, transition.obs_tm1, training=training)
-    target = network.apply(target_params, target_key, transition.obs_t)
-    selector = select(params, target_params, selector_key, transition.obs_t, target)
-    each, errors = losses.of_critics(
-        critic_loss, online.critics, target.critics, selector.critics, transition)
-    value = jnp.mean(jnp.max(online.q_values, axis=-1))
-    return jnp.mean(weights * each), _Aux(each, errors, value, online, online_key)
-
-  return loss_fn
 
 
 def _shift(

@@ -12,9 +12,8 @@ import dm_env
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
-from agents import actions, learner, loop, metrics, optimizers
+from agents import actions, learner, loop, metrics
 from agents.config import Config
 from networks import types as network_types
 from replay import accumulator as accumulator_lib
@@ -40,8 +39,7 @@ class Parts(NamedTuple):
   env: dm_env.Environment
   accumulator: accumulator_lib.Accumulator
   replay: replay_types.Replay
-  network: network_types.QNetwork
-  optimizer: optax.GradientTransformation
+  model: learner.Model
   player: loop.Player
   signature: replay_types.Signature  # of what the replay holds
 
@@ -68,17 +66,16 @@ def build(
   """Builds each part from what the one before says."""
   env = task.make_env(config.num_envs, config.seed)
   spec, action_map = env.observation_spec(), actions.action_map(env.action_spec(), config.bins)
-  network = learner.make_network(config, spec.shape, spec.dtype.name, action_map)
-  optimizer = optimizers.make(config)
+  model = learner.make(config, spec.shape, spec.dtype.name, action_map)
   signature = replay_types.Signature(
       frame_shape=tuple(spec.shape if env.stack == 1 else spec.shape[1:]),
       frame_dtype=spec.dtype.name, stack=env.stack, num_action_dims=action_map.num_dims,
       n_step=config.n_step, num_streams=config.num_envs)
   return Parts(
-      config=config, task=task, env=env, network=network, optimizer=optimizer,
+      config=config, task=task, env=env, model=model,
       accumulator=_accumulator(config, env, config.num_envs),
       replay=_or_close(env, lambda: make_replay(signature)),
-      player=loop.Player(learner.make_agent(config, network, optimizer), action_map),
+      player=loop.Player(model.agent, action_map),
       signature=signature)
 
 

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import optax
 
-from agents import learner
+from agents import learner, metrics
 from agents import parts as parts_lib
 from agents.config import Config
+from agents.display import log
 from agents.state import LearnerState
 from networks import types as network_types
 from probes import random_target, record, states
@@ -23,19 +23,18 @@ from replay import types as replay_types
 class Prober(NamedTuple):
   """What probes of one run have in common; build it once, compiled code is cached on it."""
   config: Config
-  agent: learner.Agent
+  model: learner.Model
   subject: Subject
   initial: network_types.Params
 
 
-def make(config: Config, network: network_types.QNetwork, agent: learner.Agent,
-         optimizer: optax.GradientTransformation) -> Prober:
+def make(config: Config, model: learner.Model) -> Prober:
   """The initial parameters are made again from the seed, as `snapshot.start` makes them."""
-  if config.probe_optimizer == 'small':
-    optimizer = random_target.SMALL_OPTIMIZER
-  subject = Subject(network, optimizer, learner.make_losses(config, network))
-  initial = agent.init(parts_lib.key(config, parts_lib.INIT)).params
-  return Prober(config, agent, subject, initial)
+  small = config.probe_optimizer == 'small'
+  optimizer = random_target.SMALL_OPTIMIZER if small else model.optimizer
+  subject = Subject(model.network, optimizer, learner.make_losses(config, model.network))
+  initial = model.agent.init(parts_lib.key(config, parts_lib.INIT)).params
+  return Prober(config, model, subject, initial)
 
 
 def draw(parts: parts_lib.Parts, params: network_types.Params, num_steps: int) -> Inputs:
@@ -59,19 +58,36 @@ def measure(
   """
   config = prober.config
   probe_key, fresh_key = jax.random.split(parts_lib.key(config, parts_lib.PROBE))
-  fresh = prober.agent.init(fresh_key)
+  fresh = prober.model.agent.init(fresh_key)
   row, arrays = record.measure(
       prober.subject, *(_with_next(prober, one, inputs) for one in (state, fresh)), inputs,
       record.References(prober.initial, first), probe_key, _sizes(config))
   return dict(update=int(state.num_updates)) | row, arrays
 
 
+def probe(
+    prober: Prober, state: LearnerState, inputs: Inputs, frame: int, rows: metrics.CsvFile,
+    folder: pathlib.Path) -> dict[str, Any]:
+  """Measures, and adds a row to `folder`'s probes.csv and a file to its probes/; the row."""
+  first = None
+  if rows.frames:
+    first = read_arrays(folder / 'probes' / f'{rows.frames[0]}.npz') or {}
+  row, arrays = measure(prober, state, inputs, first)
+  row = dict(frame=frame, **row)
+  write_arrays(folder / 'probes' / f'{frame}.npz', arrays)
+  rows.append(row)
+  log.info('%s %s: plasticity lost %.3f [%.3f, %.3f] (probe took %.0f s)', f'{frame:,}',
+           prober.config.unit, row['plasticity_lost'], row['plasticity_lost_low'],
+           row['plasticity_lost_high'], row['probe_seconds'])
+  return row
+
+
 def _with_next(prober: Prober, state: LearnerState, inputs: Inputs) -> State:
   """A network and what one more update makes of it."""
   batch_size = prober.config.batch_size
-  batch = replay_types.Transition(*(leaf[:batch_size] for leaf in inputs.batch))
+  batch = jax.tree.map(lambda leaf: leaf[:batch_size], inputs.batch)
   # A copy: an update uses its state up.
-  after, _, _ = prober.agent.learn(
+  after, _, _ = prober.model.agent.learn(
       jax.tree.map(lambda leaf: leaf.copy(), state), batch, np.ones(batch_size, np.float32))
   return State(state.params, state.target_params, after.params)
 

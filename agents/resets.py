@@ -152,12 +152,17 @@ def reset(network: types.QNetwork, scope: str, period: int) -> Mechanism:
     del batch
     fresh = {module: leaves for module, leaves in network.init(key).items()
              if scope == 'all' or module in modules[scope]}
-    return state._replace(
-        params=state.params | fresh, target_params=state.target_params | fresh,
+    return _replaced(state, fresh)._replace(
         opt_state=reset_moments(
             state.opt_state, state.params, _of_modules(state.params, fresh))), memory
 
   return Mechanism(change=every(period, change))
+
+
+def _replaced(state: LearnerState, modules: types.Params) -> LearnerState:
+  """The state with whole modules replaced, those of the target network too where there is one."""
+  target = {name: modules.get(name, leaves) for name, leaves in state.target_params.items()}
+  return state._replace(params=state.params | modules, target_params=target)
 
 
 def _of_modules(params: types.Params, modules: Container[str]) -> types.Params:
@@ -183,8 +188,7 @@ def inject(network: types.QNetwork, at: int) -> Mechanism:
   def change(key: Array, state: LearnerState, memory: None, batch: Batch):
     del key, batch
     switch = {module: {types.INJECTED: jnp.ones(())} for module in parts.switches}
-    return state._replace(
-        params=state.params | switch, target_params=state.target_params | switch,
+    return _replaced(state, switch)._replace(
         opt_state=reset_moments(
             state.opt_state, state.params, _of_modules(state.params, parts.new))), memory
 

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from agents import errors, losses, optimizers
+from agents import errors, losses, objectives, optimizers
 from networks import layers, norms, torsos
 from networks.distributions import DISTRIBUTIONS
 
@@ -20,6 +20,7 @@ _FIELDS = (
     (('replay',), *_choice(('reverb', 'local'))),
     (('observations',), *_choice(('state', 'pixels'))),
     (('probe_optimizer',), *_choice(('small', 'agent'))),
+    (('objective',), *_choice(objectives.OBJECTIVES)),
     (('torso',), *_choice(torsos.TORSOS)),
     (('norm',), *_choice(norms.NORMS)),
     (('activation',), *_choice(('', *layers.ACTIVATIONS))),

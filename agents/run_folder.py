@@ -19,6 +19,7 @@ from agents import checkpoint, errors, metrics
 from agents.config import Config
 
 CONFIG = 'config.json'
+ABOUT = ('run_id', 'versions', 'command_line', 'continued_with')  # what it holds beside settings
 _ASIDE = f'.{CONFIG}.tmp'
 # A run may be made longer.
 _MAY_CHANGE = ('run_length',)
@@ -74,7 +75,7 @@ def _check(folder: pathlib.Path, config: Config, resume: bool) -> dict[str, Any]
 
 
 def _check_same(folder: pathlib.Path, stored: dict[str, Any], config: Config) -> None:
-  wanted = _as_json(config)
+  wanted = as_json(config)
   if missing := [name for name in wanted if name not in stored]:
     raise errors.UsageError(
         f'run_dir={folder}: must be a run of this version; its {CONFIG} lacks {", ".join(missing)}')
@@ -122,7 +123,7 @@ def create(
   """Makes the folder and writes config.json; a continued run keeps what it was started with."""
   folder.mkdir(parents=True, exist_ok=True)
   now = dict(versions=_versions(), command_line=[sys.executable, *sys.argv])
-  content = _as_json(config) | dict(run_id=run_id, **now, continued_with=[])
+  content = as_json(config) | dict(run_id=run_id, **now, continued_with=[])
   if stored:
     first = {name: stored[name] for name in now}
     content |= first | dict(continued_with=[*stored['continued_with'], now])
@@ -131,7 +132,8 @@ def create(
   os.replace(aside, folder / CONFIG)
 
 
-def _as_json(config: Config) -> dict[str, Any]:
+def as_json(config: Config) -> dict[str, Any]:
+  """Every setting, as config.json holds it."""
   return json.loads(json.dumps(dataclasses.asdict(config)))  # tuples become lists, as when read
 
 

@@ -56,8 +56,7 @@ class Trainer:
   @functools.cached_property
   def _prober(self) -> probing.Prober:
     """Made at the first probe: a run without any need not make its initial parameters again."""
-    parts = self._parts
-    return probing.make(self._config, parts.network, parts.player.agent, parts.optimizer)
+    return probing.make(self._config, self._parts.model)
 
   @property
   def frame(self) -> int:
@@ -146,7 +145,8 @@ class Trainer:
     if result is None:  # stopped: the evaluation is done anew when the run goes on
       return
     row = self._result_row(result)
-    self._write(self._results, 'results', row)
+    self._results.append(row)
+    self._track('results', row)
     log.info(
         '%s: evaluation return %.1f over %d episodes, training return %.1f', self._where(),
         row['eval_episode_return'], row['eval_num_episodes'],
@@ -175,15 +175,9 @@ class Trainer:
 
   def _probe(self) -> None:
     self._show('(probe)')
-    folder, first = self._folder / 'probes', None
-    if self._probes.frames:
-      first = probing.read_arrays(folder / f'{self._probes.frames[0]}.npz') or {}
-    row, arrays = probing.measure(self._prober, self._state.learner, self._inputs(), first)
-    probing.write_arrays(folder / f'{self.frame}.npz', arrays)
-    self._write(self._probes, 'probes', dict(frame=self.frame, **row))
-    log.info('%s: plasticity lost %.3f [%.3f, %.3f] (probe took %.0f s)', self._where(),
-             row['plasticity_lost'], row['plasticity_lost_low'],
-             row['plasticity_lost_high'], row['probe_seconds'])
+    row = probing.probe(
+        self._prober, self._state.learner, self._inputs(), self.frame, self._probes, self._folder)
+    self._track('probes', row)
 
   def _inputs(self) -> Inputs:
     """What a probe at this frame is made on."""
@@ -205,8 +199,7 @@ class Trainer:
     else:
       log.info('%s: %s', self._where(), path)
 
-  def _write(self, file: metrics.CsvFile, name: str, row: dict[str, Any]) -> None:
-    file.append(row)
+  def _track(self, name: str, row: dict[str, Any]) -> None:
     for sink in self._sinks:
       sink.add(name, self.frame, row)
 

@@ -10,7 +10,7 @@ import pytest
 
 import run_atari
 import run_control
-from agents import cli, command_line, errors, memory, run_folder, video
+from agents import cli, command_line, errors, memory, run_folder, script, video
 from replay import factory
 
 pytestmark = pytest.mark.usefixtures('own_signals')
@@ -104,7 +104,7 @@ SMALL = ('--agent=double_dqn', '--replay=local', '--num_steps=20', '--eval_every
 def finished(tmp_path_factory):
   folder = tmp_path_factory.mktemp('runs') / 'run'
   assert cli.main(
-      run_control.CONTROL, ['run_control.py', f'--run_dir={folder}', *SMALL]) == cli.DONE
+      run_control.CONTROL, ['run_control.py', f'--run_dir={folder}', *SMALL]) == script.DONE
   return folder
 
 
@@ -228,13 +228,13 @@ def test_config_json_holds_every_setting_versions_and_the_command_line(finished)
     (run_control.CONTROL, 'agents', {'dqn', 'double_dqn'}),
     (run_control.CONTROL, 'interventions', {'ln', 'wd'})])
 def test_lists_are_printed(capsys, domain, table, some):
-  assert cli.main(domain, ['run.py', f'--list={table}']) == cli.DONE
+  assert cli.main(domain, ['run.py', f'--list={table}']) == script.DONE
   printed = {line.split(':')[0] for line in capsys.readouterr().out.splitlines()}
   assert some <= printed
 
 
 def test_help_names_every_flag(capsys):
-  assert cli.main(run_atari.ATARI, ['run_atari.py', '--help']) == cli.DONE
+  assert cli.main(run_atari.ATARI, ['run_atari.py', '--help']) == script.DONE
   out = capsys.readouterr().out
   for flag in ('--game', '--interventions', '--eval_every_frames', '--resume', '--set'):
     assert flag in out

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import run_atari
-from agents import cli, parts, snapshot, trainer, video
+from agents import cli, parts, script, snapshot, trainer, video
 from tests import catch_runs, runs
 
 
@@ -142,7 +142,7 @@ def test_an_atari_run_leaves_films_and_says_its_protocol(tmp_path, monkeypatch):
   monkeypatch.setattr(parts, 'FILM_SECONDS', 2)
   assert cli.main(run_atari.ATARI, [
       'run_atari.py', *TINY, f'--run_dir={tmp_path}/run', '--num_frames=80',
-      '--eval_frames=40', '--probe_every_frames=0']) == cli.DONE
+      '--eval_frames=40', '--probe_every_frames=0']) == script.DONE
   rows = runs.rows(tmp_path / 'run' / 'results.csv')
   assert [list(row.items())[-1] for row in rows] == [('protocol', 'dqn_zoo')] * 2
   films = sorted(tmp_path.glob('run/videos/*'))
@@ -161,7 +161,7 @@ def test_a_control_run_leaves_films(tmp_path, monkeypatch):
   monkeypatch.setattr(parts, 'FILM_SECONDS', 0.1)
   assert cli.main(run_control.CONTROL, [
       'run_control.py', *TINY, f'--run_dir={tmp_path}/run', '--task=pendulum_swingup',
-      '--num_steps=20', '--eval_every_steps=0', '--probe_every_steps=0']) == cli.DONE
+      '--num_steps=20', '--eval_every_steps=0', '--probe_every_steps=0']) == script.DONE
   assert sorted(path.name for path in tmp_path.glob('run/videos/*')) == ['0.mp4', '20.mp4']
   rate, frames = decode(tmp_path / 'run' / 'videos' / '20.mp4')
   assert rate == 50 and frames.shape == (5, 240, 320, 3)

@@ -1,0 +1,104 @@
+"""What run_probe.py does: probes of saved checkpoints, reports of one run or of several."""
+
+import pathlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from absl import flags
+
+from agents import config as config_lib
+from agents import errors, reprobing, saved_run, script
+from agents.display import log
+from probes import comparison, report
+
+
+class Command(NamedTuple):
+  """A command line, read and found good."""
+  runs: tuple[pathlib.Path, ...]
+  checkpoints: str  # all, newest, or frames; empty: nothing is probed
+  settings: dict[str, Any]  # of Config, all `probe_…`
+  out_dir: pathlib.Path | None  # None: in each run's own folder
+  name: str  # of a folder there
+
+
+def define_flags(to: flags.FlagValues) -> None:
+  """Defines the flags of run_probe.py."""
+  def define(name, default, text):
+    flags.DEFINE_string(name, default, text, flag_values=to)
+
+  define('run_dir', '', 'folder of a run; several, comma-separated, are compared')
+  define('checkpoint', None,
+         'what is probed: all, newest, or frames, comma-separated; empty: nothing, the reports are '
+         'made of what is there (default: all for one run, nothing for several)')
+  define('out_dir', '',
+         'where probes and report of one run go (default: RUN/probed-SIZE), or the comparison of '
+         'several')
+  script.define_probe_size(to)
+  flags.DEFINE_multi_string(
+      'set', [], 'name=value: override a setting of Config that starts with probe_', flag_values=to)
+
+
+def parse(argv: Sequence[str]) -> Command | str:
+  """Reads a command line; the text to print where it only asks for one.
+
+  Raises:
+    UsageError: an argument is bad; the text is one line.
+  """
+  values = script.read_flags(argv, define_flags)
+  if isinstance(values, str):
+    return values
+  runs = tuple(map(pathlib.Path, script.names(values.run_dir)))
+  if not runs:
+    raise errors.UsageError('run_dir=: must name the folder of a run')
+  if len(runs) > 1 and not values.out_dir:
+    raise errors.UsageError('out_dir=: must name a folder for the comparison of several runs')
+  asked = values.checkpoint
+  if asked is None:
+    asked = 'all' if len(runs) == 1 else ''
+  if not asked and len(runs) == 1:
+    raise errors.UsageError('checkpoint=: must be all, newest or frames where there is one run')
+  overrides = config_lib.parse_overrides(values.set)
+  for name in overrides:
+    if not name.startswith('probe_') or name == 'probe_every':
+      raise errors.UsageError(f'set={name}: must be a setting of the probe, probe_…')
+  return Command(
+      runs, asked, {**script.probe_size(values), **overrides},
+      pathlib.Path(values.out_dir) if values.out_dir else None, f'probed-{values.probe_size}')
+
+
+def run(argv: Sequence[str]) -> int | str:
+  """Probes and reports; the exit status, or what is to be printed."""
+  command = parse(argv)
+  if isinstance(command, str):
+    return command
+  # All are looked at before the first is probed.
+  frames = {}
+  if command.checkpoints:
+    saved = [saved_run.read(folder) for folder in command.runs]
+    frames = {one: _frames(one, command.checkpoints) for one in saved}
+  whole, folders = True, []
+  for one, wanted in frames.items():
+    alone = len(command.runs) == 1 and command.out_dir
+    folder = command.out_dir if alone else one.folder / command.name
+    whole &= reprobing.probe(one, wanted, command.settings, folder)
+    log.info('report: %s', report.write_report(folder))
+    folders.append(folder)
+  if len(command.runs) > 1:
+    compared = comparison.write_comparison(folders or command.runs, command.out_dir)
+    log.info('comparison: %s', compared)
+  return script.DONE if whole else script.FAILED
+
+
+def _frames(run: saved_run.SavedRun, asked: str) -> tuple[int, ...]:
+  """The checkpoints that `--checkpoint` names."""
+  if asked in ('all', 'newest'):
+    return run.frames if asked == 'all' else run.frames[-1:]
+  found = []
+  for word in script.names(asked):
+    frame = errors.typed('checkpoint', word, int)
+    if frame not in run.frames:
+      raise errors.UsageError(
+          f'checkpoint={word}: must be one that {run.folder / "checkpoints"} holds, '
+          f'{", ".join(map(str, run.frames))}')
+    found.append(frame)
+  return tuple(found)

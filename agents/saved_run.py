@@ -1,0 +1,103 @@
+"""A run as its folder holds it, without its environment: config, checkpoints, what probes need."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from agents import checkpoint, errors, learner, objectives, run_folder
+from agents.actions import ActionMap
+from agents.config import Config
+from agents.state import LearnerState
+from probes.subject import Inputs
+
+
+class SavedRun(NamedTuple):
+  """What is known without opening a checkpoint."""
+  folder: pathlib.Path
+  config: Config
+  frames: tuple[int, ...]  # of its checkpoints, oldest first
+
+
+class Saved(NamedTuple):
+  """A checkpoint, as far as a probe needs it."""
+  model: learner.Model
+  state: LearnerState
+  inputs: Inputs
+
+
+def read(folder: pathlib.Path) -> SavedRun:
+  """Finds a run's config and checkpoints.
+
+  Raises:
+    UsageError: the folder is no run, has no checkpoint, or is of a version with other settings.
+  """
+  path = folder / run_folder.CONFIG
+  try:
+    stored = dict(json.loads(path.read_text()))
+  except (OSError, ValueError, TypeError) as error:
+    raise errors.UsageError(f'run_dir={folder}: must be a run; {path.name}: {error}') from None
+  config = _config(folder, stored)
+  frames = tuple(checkpoint.frames(folder / 'checkpoints'))
+  if not frames:
+    raise errors.UsageError(f'run_dir={folder}: must hold checkpoints; there is none')
+  return SavedRun(folder, config, frames)
+
+
+def _config(folder: pathlib.Path, stored: Mapping[str, Any]) -> Config:
+  """A Config from its JSON, where every setting is known here and none is missing."""
+  fields = {field.name for field in dataclasses.fields(Config)}
+  strange = sorted(stored.keys() - fields - set(run_folder.ABOUT))
+  missing = sorted(fields - stored.keys())
+  if strange or missing:
+    told = [f'{what} {", ".join(names)}'
+            for what, names in (('has', strange), ('lacks', missing)) if names]
+    version = dict(stored.get('versions') or {}).get('pliant', 'unknown')
+    raise errors.UsageError(
+        f'run_dir={folder}: must be of a version with these settings; its {run_folder.CONFIG} '
+        f'{" and ".join(told)} (written by {version})')
+  try:
+    return Config(**{name: _frozen(stored[name]) for name in fields})
+  except (errors.UsageError, TypeError) as error:
+    raise errors.UsageError(f'run_dir={folder}: its {run_folder.CONFIG}: {error}') from None
+
+
+def _frozen(value: Any) -> Any:
+  return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
+def load(run: SavedRun, frame: int, model: learner.Model | None = None) -> Saved:
+  """Opens a checkpoint; a model that was built for another one of the run saves compiling.
+
+  Raises:
+    CheckpointError: it cannot be read, or does not fit the run's config.
+  """
+  folder = run.folder / 'checkpoints' / str(frame)
+  tensors, content = checkpoint.load(folder)
+  inputs = _inputs(folder, run.config)
+  if model is None:
+    try:
+      action_map = ActionMap(int(content['num_action_dims']), int(content['num_choices']), None)
+    except (KeyError, TypeError, ValueError) as error:
+      raise checkpoint.CheckpointError(
+          f'{folder / checkpoint.STATE}: must say how many actions there are: {error!r}') from None
+    shape, dtype = inputs.observations.shape[1:], inputs.observations.dtype.name
+    model = learner.make(run.config, shape, dtype, action_map)
+  template = jax.eval_shape(model.agent.init, jax.random.key(0))
+  return Saved(model, checkpoint.from_tensors(template, tensors), inputs)
+
+
+def _inputs(folder: pathlib.Path, config: Config) -> Inputs:
+  """What the run has kept for probes at this checkpoint."""
+  tensors = checkpoint.load_inputs(folder)
+  kind = objectives.OBJECTIVES[config.objective].batch
+  names = ['observations', *(f'batch/{field}' for field in kind._fields)]
+  if missing := [name for name in names if not np.size(tensors.get(name, ()))]:
+    raise checkpoint.CheckpointError(
+        f'{folder / checkpoint.INPUTS}: must hold {", ".join(missing)}; it does not')
+  observations, *leaves = (tensors[name] for name in names)
+  return Inputs(observations, kind(*leaves))

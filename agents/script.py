@@ -1,0 +1,91 @@
+"""What all scripts share: flags are read, errors become exit statuses and one line."""
+
+import pathlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from absl import flags
+
+from agents import display, errors
+from probes import random_target
+from replay import types as replay_types
+
+DONE, FAILED, BAD_ARGUMENT, INTERRUPTED = 0, 1, 2, 130
+
+# Config fields; those of 'small' are the defaults.
+PROBE_SIZES: Mapping[str, Mapping[str, Any]] = {
+    'small': {},
+    'paper': dict(
+        probe_targets=random_target.PAPER.num_targets, probe_steps=random_target.PAPER.num_steps,
+        probe_batch_size=random_target.PAPER.batch_size,
+        probe_pool_size=random_target.PAPER.pool_size, probe_optimizer='agent'),
+}
+
+
+def main(argv: Sequence[str], run: Callable[[Sequence[str]], int | str]) -> int:
+  """Runs a script, which returns its exit status or a text to be printed; returns the status."""
+  display.log_to_stderr()
+  try:
+    found = run(argv)
+    if not isinstance(found, str):
+      return found
+    print(found)
+    return DONE
+  except ValueError as error:
+    status, cause = BAD_ARGUMENT, str(error)
+  except (OSError, replay_types.ReplayError) as error:  # nothing was trained yet
+    status, cause = FAILED, f'{type(error).__name__}: {error}'
+  print(f'{pathlib.Path(argv[0]).name}: {cause}', file=sys.stderr)
+  return status
+
+
+def read_flags(
+    argv: Sequence[str], define: Callable[[flags.FlagValues], None]) -> flags.FlagValues | str:
+  """The values of the flags that `define` defines; the help text where that is asked for.
+
+  Raises:
+    UsageError: a flag is unknown or has no such value; the text is one line.
+  """
+  values = flags.FlagValues()
+  define(values)
+  flags.DEFINE_bool('help', False, 'show this', short_name='h', flag_values=values)
+  try:
+    rest = values(argv)
+  except flags.Error as error:
+    raise errors.UsageError(' '.join(str(error).split())) from None
+  if values.help:
+    return _help(values)
+  if len(rest) > 1:
+    raise errors.UsageError(f'argument={rest[1]}: must be a flag, as in --name=value')
+  return values
+
+
+def _help(values: flags.FlagValues) -> str:
+  names = {values[name].name for name in values} - {'flagfile', 'undefok'}  # -h is --help too
+  own = (values[name] for name in sorted(names))
+  return '\n'.join(
+      f'--{flag.name}: {" ".join(flag.help.split())}{_default(flag)}' for flag in own)
+
+
+def _default(flag: flags.Flag) -> str:
+  return '' if flag.default in (None, '', []) else f' (default: {flag.default_as_str})'
+
+
+def define_probe_size(to: flags.FlagValues) -> None:
+  """Defines --probe_size, which `probe_size` reads."""
+  flags.DEFINE_string(
+      'probe_size', 'small', f'of the random-target probe: {", ".join(PROBE_SIZES)}; the paper\'s '
+      'takes the agent\'s own optimizer', flag_values=to)
+
+
+def probe_size(values: flags.FlagValues) -> Mapping[str, Any]:
+  """The settings of Config that --probe_size stands for."""
+  if values.probe_size not in PROBE_SIZES:
+    raise errors.unknown('probe_size', values.probe_size, PROBE_SIZES)
+  return PROBE_SIZES[values.probe_size]
+
+
+def names(text: str) -> list[str]:
+  """What a comma-separated flag names."""
+  return [name.strip() for name in text.split(',') if name.strip()]

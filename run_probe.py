@@ -1,0 +1,12 @@
+"""Probes a run's checkpoints after the fact: python run_probe.py --run_dir=RUN --checkpoint=all.
+
+Several runs, comma-separated, are compared:
+python run_probe.py --run_dir=RUN1,RUN2 --out_dir=FOLDER.
+"""
+
+import sys
+
+from agents import probe_cli, script
+
+if __name__ == '__main__':
+  sys.exit(script.main(sys.argv, probe_cli.run))
