@@ -67,7 +67,7 @@ INITIALIZERS = {
 class Hidden(NamedTuple):
   """A hidden layer."""
   layer: types.Layer
-  nonlinearity: str  # a row of ACTIVATIONS
+  nonlinearity: str  # a row of ACTIVATIONS; '': no units of its own, as behind a pooling
   producer: str = ''  # the Haiku module that made the preactivation; '': a sum of several
 
   @property

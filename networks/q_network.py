@@ -45,6 +45,7 @@ def make(
         in_head += [call.module for call in trace.calls[num_calls:]]
       critics.append(critic)
       features |= {prefix + name: hidden for name, hidden in (body | tail).items()}
+    features = {name: hidden for name, hidden in features.items() if hidden.nonlinearity}
     auxiliary = _auxiliary(critics, num_auxiliary, traced)
     layers_of = {name: hidden.layer for name, hidden in features.items()}
     found.update(features={name: hidden._replace(layer=None) for name, hidden in features.items()},

@@ -8,7 +8,8 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from networks.layers import Features, Style
+from networks.layers import Features, Hidden, Style
+from networks.types import Layer
 
 
 def _pixels(x: jax.Array) -> jax.Array:
@@ -79,6 +80,44 @@ def _mlp(x: jax.Array, style: Style) -> Features:
   return features
 
 
+def _image_mlp(x: jax.Array, style: Style) -> Features:
+  """Two ReLU layers of 512 on all pixels: [B, 1, H, W, C] -> 512 * width."""
+  x, features = hk.Flatten()(_pixels(x)), {}
+  for name in ('dense1', 'dense2'):
+    x = features[name] = style.dense(x, 512 * style.width, name, 'relu')
+  return features
+
+
+def _small_cnn(x: jax.Array, style: Style) -> Features:
+  """Three convolutions and a layer of 256 for small images: [B, 1, H, W, C] -> 256 * width."""
+  features = _convs(x, style, ((32, 3, 1), (64, 3, 2), (64, 3, 2)), 'SAME')
+  features['dense'] = style.dense(features['conv3'], 256 * style.width, 'dense', 'relu')
+  return features
+
+
+def _resnet18(x: jax.Array, style: Style) -> Features:
+  """ResNet-18 with the stem for small images (He et al. 2016): [B, 1, H, W, C] -> 512 * width.
+
+  Normalized, where it is, before each ReLU; the shortcuts' projections have no norm of their own.
+  """
+  features = {}
+  x = style.conv(_pixels(x), (64, 3, 1), 'stem', 'SAME')
+  x = features['stem'] = style.nonlinear(x, 'stem', 'relu')
+  for i, channels in enumerate((64, 128, 256, 512), 1):
+    for block in (1, 2):
+      name, stride = f'stage{i}_block{block}', 2 if i > 1 and block == 1 else 1
+      hidden = features[f'{name}_conv1'] = style.convolve(
+          x, (channels, 3, stride), f'{name}_conv1', 'SAME')
+      skip = x.activation
+      if stride > 1 or skip.shape[-1] != style.width * channels:
+        skip = style.conv(x, (channels, 1, stride), f'{name}_projection', 'SAME')
+      total = skip + style.conv(hidden, (channels, 3, 1), f'{name}_conv2', 'SAME')
+      x = features[f'{name}_out'] = style.nonlinear(total, f'{name}_out', 'relu')
+  pooled = jnp.mean(x.activation, axis=(1, 2))
+  features['pooled'] = Hidden(Layer(pooled, pooled), '', x.producer)
+  return features
+
+
 class Torso(NamedTuple):
   """A function, and what the settings beside it may ask of it."""
   apply: Callable[[jax.Array, Style], Features]
@@ -94,6 +133,9 @@ TORSOS = {
     'data_efficient': Torso(functools.partial(_convs, shapes=_DATA_EFFICIENT), True, True),
     'impala': Torso(_impala, True, True),
     'drq': Torso(_drq, True, True, has_own_norm=True),
+    'image_mlp': Torso(_image_mlp, True, False),
+    'small_cnn': Torso(_small_cnn, True, True),
+    'resnet18': Torso(_resnet18, True, True),
     'residual_mlp': Torso(_residual_mlp, False, False, has_own_norm=True),
     'mlp': Torso(_mlp, False, False),
 }

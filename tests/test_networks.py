@@ -9,7 +9,9 @@ import pytest
 from networks import heads, layers, norms, q_network, torsos
 
 FRAMES, PIXELS = ((4, 84, 84), 'uint8'), ((3, 84, 84, 3), 'uint8')
-SHAPES = {'drq': PIXELS, 'residual_mlp': ((5,), 'float32'), 'mlp': ((10, 5), 'float32')}
+IMAGES = (1, 8, 8, 3), 'uint8'
+SHAPES = {'drq': PIXELS, 'image_mlp': IMAGES, 'small_cnn': IMAGES, 'resnet18': IMAGES,
+          'residual_mlp': ((5,), 'float32'), 'mlp': ((10, 5), 'float32')}
 
 
 def make(torso, norm='none', initializer='uniform_fan_in', num_critics=1, width=1, **head):
@@ -157,6 +159,22 @@ def test_impala_has_the_published_parameters():
     before = channels
   assert kernels == expected
   assert params['head']['w'].shape == (11 * 11 * 32, 6)  # 84 -> 42 -> 21 -> 11
+
+
+def test_resnet18_has_the_published_parameters():
+  params = jax.eval_shape(make('resnet18').init, jax.random.key(0))
+  kernels = {name: leaves['w'].shape for name, leaves in params.items()}
+  expected, before = {'stem': (3, 3, 3, 64), 'head': (512, 6)}, 64
+  for i, channels in enumerate((64, 128, 256, 512), 1):
+    for block in (1, 2):
+      name = f'stage{i}_block{block}'
+      expected |= {f'{name}_conv1': (3, 3, before, channels),
+                   f'{name}_conv2': (3, 3, channels, channels)}
+      if before != channels:
+        expected[f'{name}_projection'] = (1, 1, before, channels)
+      before = channels
+  assert kernels == expected
+  assert len([name for name in kernels if 'projection' not in name]) == 18
 
 
 @pytest.mark.parametrize('torso', torsos.TORSOS)

@@ -44,7 +44,7 @@ def test_a_unit_is_what_its_row_says(torso, head, num_critics, activation):
 def test_sums_are_left_out_and_all_else_is_in(torso):
   network, _ = make(torso, norm='layer')
   sums = {name for name in network.activations
-          if name == 'dense3' or name.endswith('_in') or name == 'stack3_out'}
+          if name in ('dense3', 'stem') or name.endswith(('_in', '_out'))}
   assert network.units.keys() == network.activations.keys() - sums
   assert all(units.norm == f'{units.producer}_norm' for units in network.units.values())
 

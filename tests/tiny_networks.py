@@ -5,7 +5,9 @@ import numpy as np
 from networks import heads, layers, q_network
 
 FRAMES, PIXELS = ((4, 84, 84), 'uint8'), ((3, 84, 84, 3), 'uint8')
-SHAPES = {'drq': PIXELS, 'residual_mlp': ((5,), 'float32'), 'mlp': ((5,), 'float32')}
+IMAGES = (1, 8, 8, 3), 'uint8'
+SHAPES = {'drq': PIXELS, 'image_mlp': IMAGES, 'small_cnn': IMAGES, 'resnet18': IMAGES,
+          'residual_mlp': ((5,), 'float32'), 'mlp': ((5,), 'float32')}
 SMALL = ('data_efficient', 'residual_mlp', 'mlp')
 HEADS = {
     'plain': {}, 'hidden': dict(hidden_layers=2, hidden_size=8),
