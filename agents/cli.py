@@ -2,7 +2,6 @@
 
 import contextlib
 import pathlib
-import signal
 import threading
 from collections.abc import Sequence
 
@@ -17,7 +16,7 @@ log = display.log
 
 def main(domain: command_line.Domain, argv: Sequence[str]) -> int:
   """Runs a training script; returns its exit status."""
-  stop = _stop_on_signals()
+  stop = script.stop_on_signals()
 
   def run(argv: Sequence[str]) -> int | str:
     command = command_line.parse(domain, argv)
@@ -40,21 +39,6 @@ def _build_and_run(
     run_folder.create(folder, config, run_id, stored)
     with display.logging_to(folder / 'log.txt'):
       return _run(command, run_parts, stop)
-
-
-def _stop_on_signals() -> threading.Event:
-  """An event that the first SIGINT, SIGTERM or SIGHUP sets; a second one ends the process."""
-  stop = threading.Event()
-
-  def handle(number, frame):
-    del frame
-    stop.set()
-    signal.signal(number, signal.SIG_DFL)
-    log.info('stopping: saving first; once more to end at once')
-
-  for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-    signal.signal(number, handle)
-  return stop
 
 
 def _make_replay(

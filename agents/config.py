@@ -15,13 +15,15 @@ class Config:
   Lengths and periods of the run are in `unit`; those of learning say their own.
   """
   # What runs.
-  domain: str  # atari, control
-  task: str  # a game or a task, in the domain's own names
+  domain: str  # atari, control, supervised
+  task: str  # a game, a task or a stream of tasks, in the domain's own names
   agent: str = 'double_dqn'  # a row of presets.PRESETS
   interventions: tuple[str, ...] = ()  # rows of interventions.TABLE, sorted
   intervention_parameters: tuple[tuple[str, Any], ...] = ()  # ('redo.period', 1000), …, sorted
   protocol: str = ''  # Atari: a row of envs/protocols.py
   observations: str = 'state'  # Control: state, pixels
+  dataset: str = ''  # Supervised: what envs/datasets.py calls the data
+  stream_parameters: tuple[tuple[str, Any], ...] = ()  # Supervised: of `task`, a stream; sorted
   seed: int = 1
   num_envs: int = 1  # environments stepped together
   replay: str = 'local'  # reverb, local
@@ -30,10 +32,11 @@ class Config:
   unit: str = 'steps'  # frames (Atari), steps (Control)
   run_length: int = 1_000_000
   eval_every: int = 25_000
-  eval_length: int = 10_000  # of one evaluation; 0: only eval_episodes bounds it
+  eval_length: int = 10_000  # of one evaluation; 0: only eval_episodes bounds it; or examples
   eval_episodes: int = 0  # an evaluation ends after so many too; 0: only eval_length bounds it
   probe_every: int = 50_000
   checkpoint_every: int = 50_000
+  steps_per_task: int = 1_000  # Supervised
 
   # Network.
   torso: str = 'mlp'  # a row of networks/torsos.py
@@ -103,6 +106,7 @@ class Config:
   # Probe: see probes/random_target.py, which says why these are so small.
   probe_observations: int = 1024  # drawn from replay, for the counts of units
   probe_pool_size: int = random_target.SMALL.pool_size  # of these, to be memorized
+  probe_kind: str = 'sine'  # what is fitted: a row of random_target.KINDS, or own_loss
   probe_targets: int = random_target.SMALL.num_targets
   probe_steps: int = random_target.SMALL.num_steps  # optimiser steps on each target
   probe_batch_size: int = random_target.SMALL.batch_size
@@ -123,7 +127,7 @@ class Config:
 # Fields that other fields were resolved from: they have a flag of their own.
 _IDENTITY = (
     'domain', 'task', 'agent', 'interventions', 'intervention_parameters', 'protocol',
-    'observations', 'unit')
+    'observations', 'unit', 'dataset', 'stream_parameters', 'objective')
 
 
 def preset(agent: str, domain: str) -> dict[str, Any]:

@@ -76,16 +76,15 @@ def _q_learning(config: Any, network: network_types.QNetwork) -> Objective:
       lambda transition: jnp.concatenate([transition.obs_tm1, transition.obs_t]), True)
 
 
-def _supervised(each_of: Callable[..., tuple[Array, Array]]) -> Callable[..., Objective]:
-  """On `Example`; `each_of`: output, targets -> losses [B], scores [B]."""
+def _supervised(each_of: Callable[..., tuple[Array, dict[str, Array]]]) -> Callable[..., Objective]:
+  """On `Example`; `each_of`: output, targets -> losses [B], scalars to be shown."""
   def make(config: Any, network: network_types.QNetwork) -> Objective:
     each_in = each_of(config)
 
     def loss(params, target_params, key, example, weights, training=True):
       del target_params
       online = network.apply(params, key, example.inputs, training=training)
-      each, score = each_in(online, example.targets)
-      metrics = dict(score=jnp.mean(score))
+      each, metrics = each_in(online, example.targets)
       return jnp.mean(weights * each), Aux(each, each, metrics, online, key)
 
     return Objective(
@@ -94,30 +93,30 @@ def _supervised(each_of: Callable[..., tuple[Array, Array]]) -> Callable[..., Ob
   return make
 
 
-def _classes(config: Any) -> Callable[..., tuple[Array, Array]]:
-  """Utilities are the classes' logits; the score is whether the largest is right."""
-  def each(online: network_types.QOutput, targets: Array) -> tuple[Array, Array]:
+def _classes(config: Any) -> Callable[..., tuple[Array, dict[str, Array]]]:
+  """Utilities are the classes' logits."""
+  def each(online: network_types.QOutput, targets: Array) -> tuple[Array, dict[str, Array]]:
     logits = online.q_values[:, 0]
     wanted = jax.nn.one_hot(targets, logits.shape[-1])
     over = jax.vmap(losses.cross_entropy, in_axes=(0, 0, None))
-    return (over(wanted, logits[:, None], config.label_smoothing),
-            jnp.argmax(logits, axis=-1) == targets)
+    right = jnp.argmax(logits, axis=-1) == targets
+    return over(wanted, logits[:, None], config.label_smoothing), dict(accuracy=jnp.mean(right))
 
   return each
 
 
-def _values(config: Any) -> Callable[..., tuple[Array, Array]]:
-  """The only utility is the prediction; the score is minus its squared error."""
+def _values(config: Any) -> Callable[..., tuple[Array, dict[str, Array]]]:
+  """The only utility is the prediction."""
   critic_loss = losses.make(config)
 
-  def each(online: network_types.QOutput, targets: Array) -> tuple[Array, Array]:
+  def each(online: network_types.QOutput, targets: Array) -> tuple[Array, dict[str, Array]]:
     # A value is the return of an episode that ends at once.
     zeros = jnp.zeros_like(targets)
     ended = replay_types.Transition(None, zeros[:, None].astype(int), targets, zeros, None)
-    predicted = online.q_values[:, 0, 0]
+    errors = online.q_values[:, 0, 0] - targets
     found = losses.of_critics(
         critic_loss, online.critics, online.critics, online.critics, ended)
-    return found.losses, -jnp.square(predicted - targets)
+    return found.losses, dict(squared_error=jnp.mean(jnp.square(errors)))
 
   return each
 

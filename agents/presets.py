@@ -23,8 +23,13 @@ DOMAINS: Mapping[str, Settings] = {
         initializer='uniform_fan_out', bins=3, v_min=0.0, v_max=100.0, n_step=3, optimizer='adam',
         learning_rate=1e-4, optimizer_epsilon=1e-8, max_gradient_norm=40.0,
         replay_capacity=1_000_000, min_replay_size=1_000, batch_size=256, steps_per_update=8,
+        probe_steps=60,  # a small network needs no more, and trains as fast as it is probed
         target_update_period=100, exploration_epsilon_begin=0.1, exploration_epsilon_end=0.1,
         eval_epsilon=0.0),
+    # Lyle et al. 2024 train with Adam; the rest, which they do not give, is ours.
+    'supervised': dict(
+        unit='steps', eval_length=2_048, optimizer='adam', learning_rate=1e-3,
+        initializer='truncated_fan_in', error_loss='squared', batch_size=128, num_atoms=101),
 }
 
 # What Control from pixels changes, whatever the agent: DecQN's encoder, two ReLU layers, random
@@ -127,6 +132,10 @@ PRESETS: Mapping[str, Preset] = {
         dict(**_DECQN, norm='own'), control={}),
     'decqn_plain': _preset(
         'decqn without any normalization, for the study of it', _DECQN, control={}),
+    'mlp': _preset('two ReLU layers of 512', {}, supervised=dict(torso='image_mlp')),
+    'cnn': _preset('three convolutions and a layer of 256', {}, supervised=dict(torso='small_cnn')),
+    'resnet18': _preset(
+        'ResNet-18 for small images (He et al. 2016)', {}, supervised=dict(torso='resnet18')),
 }
 
-DEFAULT_AGENT: Mapping[str, str] = {'atari': 'rainbow', 'control': 'decqn'}
+DEFAULT_AGENT: Mapping[str, str] = {'atari': 'rainbow', 'control': 'decqn', 'supervised': 'mlp'}

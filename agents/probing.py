@@ -96,7 +96,8 @@ def _sizes(config: Config) -> record.Sizes:
   return record.Sizes(
       random_target.ProbeSize(config.probe_targets, config.probe_steps, config.probe_batch_size,
                               config.probe_pool_size),
-      states.Sizes(config.probe_inputs, config.probe_lanczos_steps, config.probe_trace))
+      states.Sizes(config.probe_inputs, config.probe_lanczos_steps, config.probe_trace),
+      config.probe_kind)
 
 
 def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from agents import errors, losses, objectives, optimizers
 from networks import layers, norms, torsos
 from networks.distributions import DISTRIBUTIONS
+from probes import record
 
 
 def _choice(names: Iterable[str]) -> tuple[Callable[[Any], bool], str]:
@@ -19,6 +20,7 @@ _FIELDS = (
     (('unit',), *_choice(('frames', 'steps'))),
     (('replay',), *_choice(('reverb', 'local'))),
     (('observations',), *_choice(('state', 'pixels'))),
+    (('probe_kind',), *_choice(record.KINDS)),
     (('probe_optimizer',), *_choice(('small', 'agent'))),
     (('objective',), *_choice(objectives.OBJECTIVES)),
     (('torso',), *_choice(torsos.TORSOS)),
@@ -31,7 +33,7 @@ _FIELDS = (
     (('num_envs', 'run_length', 'n_step', 'batch_size', 'steps_per_update',
       'target_update_period', 'replay_capacity', 'min_replay_size', 'exploration_decay_steps',
       'width', 'hidden_size', 'num_critics', 'num_atoms', 'probe_observations', 'probe_pool_size',
-      'probe_targets', 'probe_steps', 'probe_batch_size', 'probe_lanczos_steps'),
+      'probe_targets', 'probe_steps', 'probe_batch_size', 'probe_lanczos_steps', 'steps_per_task'),
      lambda x: x >= 1, 'at least 1'),
     (('eval_every', 'probe_every', 'checkpoint_every'), lambda x: x >= 0,
      'at least 0; 0 turns it off'),
@@ -110,6 +112,11 @@ def _outputs(config: Any) -> None:
 
 def _targets(config: Any) -> None:
   """What is said of a target distribution needs one."""
+  if config.objective == 'classification':
+    if config.distribution != 'none':
+      _refuse(config, 'distribution', 'the outputs are classes already, without returns; set '
+              'distribution=none, as without --interventions=so')
+    return
   if DISTRIBUTIONS[config.distribution].has_support:
     return
   with_one = ', '.join(name for name, row in DISTRIBUTIONS.items() if row.has_support)
@@ -143,6 +150,8 @@ def _check_support(config: Any) -> None:
     _refuse(config, 'num_atoms', f'must be at least 2 where distribution={config.distribution}')
   if config.v_min >= config.v_max:
     _refuse(config, 'v_min', f'must be below v_max={config.v_max}')
+  if config.objective != 'q_learning':  # Targets are known only when they are drawn.
+    return
   if config.domain in _MAX_REWARD and config.discount == 1:
     _refuse(config, 'discount', 'returns without a bound cannot be held by atoms; set it below 1 '
             'or distribution=quantile')

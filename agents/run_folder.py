@@ -25,14 +25,19 @@ _ASIDE = f'.{CONFIG}.tmp'
 _MAY_CHANGE = ('run_length',)
 _PACKAGES = (
     'jax', 'jaxlib', 'dm-haiku', 'optax', 'rlax', 'numpy', 'ale-py', 'gymnasium', 'dm-control',
-    'mujoco', 'dm-reverb', 'tensorflow-cpu')
+    'mujoco', 'dm-reverb', 'tensorflow-cpu', 'mlxtend')
 
 
 def default_path(config: Config) -> pathlib.Path:
   """runs/<task>/<agent>[+<interventions>]/seed<k>-<yyyymmdd-hhmmss>, seen from here."""
   name = '+'.join((config.agent, *config.interventions))
+  return stamped(config.task, name, f'seed{config.seed}')
+
+
+def stamped(*parts: str) -> pathlib.Path:
+  """runs/…/<last part>-<yyyymmdd-hhmmss>, seen from here."""
   now = datetime.datetime.now().strftime('%Y%m%d-%H%M%S')
-  return pathlib.Path('runs', config.task, name, f'seed{config.seed}-{now}')
+  return pathlib.Path('runs', *parts[:-1], f'{parts[-1]}-{now}')
 
 
 def check(folder: pathlib.Path, config: Config, resume: bool) -> dict[str, Any] | None:

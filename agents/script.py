@@ -1,7 +1,9 @@
 """What all scripts share: flags are read, errors become exit statuses and one line."""
 
 import pathlib
+import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -89,3 +91,18 @@ def probe_size(values: flags.FlagValues) -> Mapping[str, Any]:
 def names(text: str) -> list[str]:
   """What a comma-separated flag names."""
   return [name.strip() for name in text.split(',') if name.strip()]
+
+
+def stop_on_signals() -> threading.Event:
+  """An event that the first SIGINT, SIGTERM or SIGHUP sets; a second one ends the process."""
+  stop = threading.Event()
+
+  def handle(number, frame):
+    del frame
+    stop.set()
+    signal.signal(number, signal.SIG_DFL)
+    display.log.info('stopping: saving first; once more to end at once')
+
+  for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, handle)
+  return stop

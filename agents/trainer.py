@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from agents import checkpoint, loop, metrics, probing, sinks, snapshot, video
+from agents import checkpoint, loop, metrics, probing, schedule, sinks, snapshot, video
 from agents import parts as parts_lib
 from agents.display import Display, log
 from probes.subject import Inputs
@@ -110,10 +110,7 @@ class Trainer:
         sink.close()
 
   def _due(self, period: int, last: int) -> bool:
-    """Whether a thing with this period, last done at frame `last`, is to be done now."""
-    if not period or self.frame <= last:
-      return False
-    return self.frame // period > last // period or self.frame >= self._config.run_length
+    return schedule.is_due(period, last, self.frame, self._config.run_length)
 
   def _any_due(self) -> bool:
     config = self._config

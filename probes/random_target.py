@@ -8,7 +8,7 @@ the targets' variance. Plasticity lost is P of a fresh network less P of the one
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,17 +17,10 @@ import optax
 from scipy import stats
 
 from networks import types
-from probes import batches
+from probes import batches, fitting
+from probes.fitting import ProbeSize
 
 _FREQUENCY = 1e5  # Makes neighbouring inputs' targets independent: nothing to do but memorize.
-
-
-class ProbeSize(NamedTuple):
-  """How much is fitted."""
-  num_targets: int  # independent target functions
-  num_steps: int  # optimizer steps on each
-  batch_size: int  # observations in a step, drawn with replacement from the pool
-  pool_size: int  # observations to memorize
 
 
 # A probe in which even a fresh network learns nothing says nothing, and one that ends on the slope
@@ -46,7 +39,7 @@ class RandomTargetFit(NamedTuple):
   """How K target functions were learned in T steps."""
   curves: np.ndarray  # [K, T] minibatch loss before each step
   final_losses: np.ndarray  # [K] loss on the whole pool after the last step
-  target_variances: np.ndarray  # [K] loss of the best constant, over the pool and all outputs
+  target_variances: np.ndarray  # [K] loss of the best constant; for squares the targets' variance
 
 
 class Interval(NamedTuple):
@@ -56,16 +49,51 @@ class Interval(NamedTuple):
   high: float
 
 
+class Kind(NamedTuple):
+  """What is to be fitted; utilities are [B, M, A], B the pool."""
+  meaning: str
+  # Utilities of an independent fresh network, generator -> targets [B, ...].
+  targets: Callable[[np.ndarray, np.random.Generator], np.ndarray]
+  from_mean: bool  # the mean prediction a is added to them
+  loss: Callable[[jax.Array, jax.Array], jax.Array]  # utilities, targets -> a scalar
+  baseline: Callable[[np.ndarray, int], float]  # targets, A -> the loss of the best constant
+
+
+def _squared(q_values: jax.Array, targets: jax.Array) -> jax.Array:
+  return jnp.mean(jnp.square(q_values - targets))
+
+
+def _cross_entropy(q_values: jax.Array, labels: jax.Array) -> jax.Array:
+  return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(q_values, labels))
+
+
+KINDS = {
+    'sine': Kind(
+        'a + sin(1e5 q(x; w0)) (Lyle et al. 2023)',
+        lambda q_values, rng: np.sin(_FREQUENCY * q_values), True, _squared,
+        lambda targets, num_choices: targets.var()),
+    'network': Kind(
+        'q(x; w0) of a fresh network (target-fitting capacity, Lyle et al. 2022)',
+        lambda q_values, rng: q_values, False, _squared,
+        lambda targets, num_choices: targets.var()),
+    'labels': Kind(
+        'a choice at random for each observation, by cross-entropy',
+        lambda q_values, rng: rng.integers(q_values.shape[-1], size=q_values.shape[:-1]), False,
+        _cross_entropy, lambda targets, num_choices: np.log(num_choices)),
+}
+
+
 def fit_random_targets(network: types.QNetwork, params: types.Params,
                        optimizer: optax.GradientTransformation, observations: np.ndarray,
-                       key: jax.Array, size: ProbeSize = SMALL) -> RandomTargetFit:
+                       key: jax.Array, size: ProbeSize = SMALL,
+                       kind: str = 'sine') -> RandomTargetFit:
   """Trains copies of `params` on random targets; `params` itself is left as it was.
 
-  The targets are a + sin(1e5 q(x; w0)) for every output of the network, w0 a fresh initialisation
-  for each target function and a the mean prediction of `params`, so that a fresh network has no
-  head start. The optimizer starts from its initial state. Equal keys give two networks the same w0
-  and the same minibatches: fit the agent and its control with one key to compare them in pairs.
-  The compiled step is cached on `network.apply` and `optimizer.update`: build those once in a run.
+  The targets are made from the outputs of a network w0, a fresh initialisation for each target
+  function; a is the mean prediction of `params`, so that a fresh network has no head start. The
+  optimizer starts from its initial state. Equal keys give two networks the same w0 and the same
+  minibatches: fit the agent and its control with one key to compare them in pairs. The compiled
+  step is cached on `network.apply` and `optimizer.update`: build those once in a run.
   Where the network keeps statistics of its inputs, each batch's own are used throughout: a fresh
   network's running ones say nothing.
 
@@ -77,22 +105,21 @@ def fit_random_targets(network: types.QNetwork, params: types.Params,
       neighbours may follow each other in time and be all but equal.
     key: draws w0, minibatches and the network's noise.
     size: how much is fitted.
+    kind: a row of KINDS.
   """
-  if len(observations) < size.pool_size:
-    raise ValueError(f'observations: {len(observations)} given, but the probe fits a pool of '
-                     f'size.pool_size={size.pool_size}')
-  rows = np.linspace(0, len(observations) - 1, size.pool_size).astype(int)
-  pool = jnp.asarray(observations[rows])
+  pool, row = jnp.asarray(fitting.spread(observations, size)), KINDS[kind]
   mean_prediction = _predict(network, params, pool, key).mean()
-  fits = []
+  loss, fits = _loss(network.apply, row.loss), []
   for target_key in jax.random.split(key, size.num_targets):
     init_key, fit_key = jax.random.split(target_key)
     # Once for the whole pool: 1e5 amplifies the rounding in which batches of other shapes differ.
-    waves = np.sin(_FREQUENCY * _predict(network, network.init(init_key), pool, fit_key))
-    targets = jnp.asarray(mean_prediction + waves)
-    curve, fitted = _fit(network, params, optimizer, pool, targets, fit_key, size)
-    final_loss = np.mean(np.square(_predict(network, fitted, pool, fit_key) - targets))
-    fits.append((curve, final_loss, waves.var()))
+    fresh = _predict(network, network.init(init_key), pool, fit_key)
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(init_key)))
+    targets = row.targets(fresh, rng)
+    data = pool, jnp.asarray(mean_prediction + targets if row.from_mean else targets)
+    curve, fitted = fitting.descend(loss, optimizer, params, (), data, fit_key, size)
+    final_loss = row.loss(_predict(network, fitted, pool, fit_key), data[1])
+    fits.append((curve, final_loss, row.baseline(targets, fresh.shape[-1])))
   return RandomTargetFit(*map(np.stack, zip(*fits, strict=True)))
 
 
@@ -103,52 +130,38 @@ def plasticity(fit: RandomTargetFit) -> np.ndarray:
   return fit.target_variances - losses
 
 
-def plasticity_loss(agent: RandomTargetFit, control: RandomTargetFit,
-                    rng: np.random.Generator) -> Interval:
-  """Returns P(control) - P(agent), positive where plasticity was lost, averaged over targets.
+def lost(agent: RandomTargetFit, control: RandomTargetFit) -> np.ndarray:
+  """P(control) - P(agent) of each target, [K], positive where plasticity was lost.
 
-  The two fits must come from one key. The interval is a percentile bootstrap over the pairs; it is
-  NaN where fewer than two targets have a finite loss in both fits. Others are left out.
+  The two fits must come from one key, so that they were given the same targets.
   """
-  differences = plasticity(control) - plasticity(agent)
-  differences = differences[np.isfinite(differences)]
-  if differences.size == 0:
+  return plasticity(control) - plasticity(agent)
+
+
+def mean_interval(values: np.ndarray, rng: np.random.Generator) -> Interval:
+  """The mean of one number a target, [K], with a percentile bootstrap over targets.
+
+  The interval is NaN where fewer than two are finite. Others are left out.
+  """
+  values = values[np.isfinite(values)]
+  if values.size == 0:
     return Interval(np.nan, np.nan, np.nan)
-  estimate = float(differences.mean())
-  if differences.size == 1:
+  estimate = float(values.mean())
+  if values.size == 1:
     return Interval(estimate, np.nan, np.nan)
-  low, high = stats.bootstrap((differences,), np.mean, confidence_level=0.95, method='percentile',
+  low, high = stats.bootstrap((values,), np.mean, confidence_level=0.95, method='percentile',
                               rng=rng).confidence_interval
   return Interval(estimate, float(low), float(high))
 
 
-def _fit(network: types.QNetwork, params: types.Params, optimizer: optax.GradientTransformation,
-         pool: jax.Array, targets: jax.Array, key: jax.Array,
-         size: ProbeSize) -> tuple[np.ndarray, types.Params]:
-  """Returns the learning curve [T] and the fitted parameters."""
-  curve = np.empty(size.num_steps, np.float32)
-  opt_state = optimizer.init(params)
-  # A Python loop, since XLA runs a convolution inside `lax.scan` on one core of a CPU.
-  for step in range(size.num_steps):
-    params, opt_state, curve[step] = _step(network.apply, optimizer.update, size.batch_size, params,
-                                           opt_state, pool, targets, key, step)
-  return curve, params
+@functools.cache
+def _loss(apply: Callable, of_outputs: Callable) -> Callable:
+  def loss(params: types.Params, key: jax.Array, shared: Any, batch: Any) -> jax.Array:
+    del shared
+    observations, targets = batch
+    return of_outputs(apply(params, key, observations, training=True).q_values, targets)
 
-
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _step(apply: Callable, update: Callable, batch_size: int, params: types.Params,
-          opt_state: optax.OptState, pool: jax.Array, targets: jax.Array, key: jax.Array,
-          step: int) -> tuple[types.Params, optax.OptState, jax.Array]:
-  rows_key, apply_key = jax.random.split(jax.random.fold_in(key, step))
-  rows = jax.random.randint(rows_key, (batch_size,), 0, len(pool))
-
-  def loss_fn(params: types.Params) -> jax.Array:
-    q_values = apply(params, apply_key, pool[rows], training=True).q_values
-    return jnp.mean(jnp.square(q_values - targets[rows]))
-
-  loss, gradients = jax.value_and_grad(loss_fn)(params)
-  updates, opt_state = update(gradients, opt_state, params)
-  return optax.apply_updates(params, updates), opt_state, loss
+  return loss
 
 
 def _predict(network: types.QNetwork, params: types.Params, pool: jax.Array,

@@ -8,16 +8,19 @@ import jax
 import numpy as np
 
 from networks import types
-from probes import norms, random_target, schema, states, subject, units
+from probes import norms, own_loss, random_target, schema, states, subject, units
 from probes.subject import Inputs, State, Subject
 
 Arrays = dict[str, np.ndarray]
+OWN_LOSS = 'own_loss'
+KINDS = (*random_target.KINDS, OWN_LOSS)  # of what is fitted
 
 
 class Sizes(NamedTuple):
-  """How much is computed."""
+  """How much is computed, and what is fitted."""
   fit: random_target.ProbeSize = random_target.SMALL
   state: states.Sizes = states.Sizes()
+  kind: str = 'sine'  # a row of random_target.KINDS, or own_loss
 
 
 class References(NamedTuple):
@@ -53,11 +56,10 @@ def measure(
              num_inputs=min(sizes.state.num_inputs, len(jax.tree.leaves(inputs.batch)[0])),
              **sizes.fit._asdict())
   # Both from one key: the same targets and minibatches, so that they compare in pairs.
-  fits = {name: random_target.fit_random_targets(
-      model.network, state.params, model.optimizer, inputs.observations, fit_key,
-      sizes.fit) for name, state in networks.items()}
+  fits = {name: _fit(model, state, networks, inputs, fit_key, sizes)
+          for name, state in networks.items()}
   rng = np.random.default_rng(np.asarray(jax.random.key_data(bootstrap_key)))
-  row |= _plasticity_row(fits['agent'], fits['fresh'], rng)
+  row |= _plasticity_row(fits['agent'], fits['fresh'], references.first, rng)
   arrays = {f'{name}_{field}': values
             for name, fit in fits.items() for field, values in fit._asdict().items()}
   for name, state in networks.items():
@@ -70,14 +72,43 @@ def measure(
   return row, arrays
 
 
+def _fit(model: Subject, state: State, networks: Mapping[str, State], inputs: Inputs,
+         key: jax.Array, sizes: Sizes) -> random_target.RandomTargetFit:
+  if sizes.kind == OWN_LOSS:
+    return own_loss.fit_own_loss(
+        model, state.params, networks['fresh'].params, networks['agent'], inputs.batch, key,
+        sizes.fit)
+  return random_target.fit_random_targets(
+      model.network, state.params, model.optimizer, inputs.observations, key, sizes.fit, sizes.kind)
+
+
 def _plasticity_row(agent: random_target.RandomTargetFit, fresh: random_target.RandomTargetFit,
+                    first: Mapping[str, np.ndarray] | None,
                     rng: np.random.Generator) -> dict[str, float]:
-  lost = random_target.plasticity_loss(agent, fresh, rng)
+  lost = random_target.lost(agent, fresh)
+  now = random_target.mean_interval(lost, rng)
+  since = random_target.mean_interval(lost - _lost_at_first(lost, first), rng)
   return dict(
       plasticity=_finite_mean(random_target.plasticity(agent)),
       plasticity_fresh=_finite_mean(random_target.plasticity(fresh)),
-      plasticity_lost=lost.estimate, plasticity_lost_low=lost.low, plasticity_lost_high=lost.high,
+      plasticity_lost=now.estimate, plasticity_lost_low=now.low, plasticity_lost_high=now.high,
+      lost_since_first=since.estimate, lost_since_first_low=since.low,
+      lost_since_first_high=since.high,
       invalid_targets=_num_invalid(agent), fresh_invalid_targets=_num_invalid(fresh))
+
+
+def _lost_at_first(lost: np.ndarray, first: Mapping[str, np.ndarray] | None) -> np.ndarray:
+  """What was lost at the run's first probe, target by target; NaN where that is not known.
+
+  Its observations were others; what they change, they change in the fresh network too.
+  """
+  if first is None:
+    return lost
+  fits = [[first.get(f'{name}_{field}') for field in random_target.RandomTargetFit._fields]
+          for name in ('agent', 'fresh')]
+  if any(np.shape(losses) != lost.shape for _, losses, _ in fits):
+    return np.full_like(lost, np.nan)
+  return random_target.lost(*(random_target.RandomTargetFit(*fit) for fit in fits))
 
 
 def _finite_mean(values: np.ndarray) -> float:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-VERSION = 2  # Goes up whenever a name below changes its meaning or its row is new.
+VERSION = 3  # Goes up whenever a name below changes its meaning or its row is new.
 
 _LYLE_2022 = 'Lyle et al. 2022, arXiv 2204.09560'
 _LYLE_2023 = 'Lyle et al. 2023, arXiv 2303.01486'
@@ -47,6 +47,12 @@ PROBE = (
            'less than a fresh one', 'squared error', _LYLE_2023),
     Metric('plasticity_lost_low, plasticity_lost_high',
            '95% bootstrap interval of plasticity_lost over the targets', 'squared error', 'ours'),
+    Metric('lost_since_first',
+           'plasticity_lost less what it was at the run’s first probe, paired by target: what the '
+           'run itself has cost, since what other observations change they change in the fresh '
+           'network too', 'squared error', 'ours'),
+    Metric('lost_since_first_low, lost_since_first_high',
+           '95% bootstrap interval of it over the targets', 'squared error', 'ours'),
     Metric('invalid_targets',
            'targets that were left out because the network did not end with a finite loss',
            'targets', 'ours'),

@@ -10,7 +10,8 @@ import pytest
 
 import run_atari
 import run_control
-from agents import cli, command_line, errors, memory, run_folder, script, video
+from agents import cli, command_line, errors, memory, run_folder, video
+from agents import script as script_lib
 from replay import factory
 
 pytestmark = pytest.mark.usefixtures('own_signals')
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.usefixtures('own_signals')
 def refuse(capsys, tmp_path, domain, script, *arguments):
   """Runs `main`, which must refuse; returns its line without the script's name."""
   before = sorted(tmp_path.rglob('*'))
-  assert cli.main(domain, [script, *arguments]) == cli.BAD_ARGUMENT
+  assert cli.main(domain, [script, *arguments]) == script_lib.BAD_ARGUMENT
   out, err = capsys.readouterr()
   assert out == ''
   assert err.count('\n') == 1 and err.startswith(f'{script}: '), err
@@ -104,7 +105,7 @@ SMALL = ('--agent=double_dqn', '--replay=local', '--num_steps=20', '--eval_every
 def finished(tmp_path_factory):
   folder = tmp_path_factory.mktemp('runs') / 'run'
   assert cli.main(
-      run_control.CONTROL, ['run_control.py', f'--run_dir={folder}', *SMALL]) == script.DONE
+      run_control.CONTROL, ['run_control.py', f'--run_dir={folder}', *SMALL]) == script_lib.DONE
   return folder
 
 
@@ -176,7 +177,7 @@ def test_a_folder_in_use_is_refused(capsys, finished, tmp_path):
   shutil.copytree(finished, folder)
   with run_folder.locked(folder):
     assert cli.main(run_control.CONTROL, [
-        'run_control.py', f'--run_dir={folder}', *SMALL, '--resume']) == cli.BAD_ARGUMENT
+        'run_control.py', f'--run_dir={folder}', *SMALL, '--resume']) == script_lib.BAD_ARGUMENT
   assert 'must be free; another process is running it' in capsys.readouterr().err
 
 
@@ -228,13 +229,13 @@ def test_config_json_holds_every_setting_versions_and_the_command_line(finished)
     (run_control.CONTROL, 'agents', {'dqn', 'double_dqn'}),
     (run_control.CONTROL, 'interventions', {'ln', 'wd'})])
 def test_lists_are_printed(capsys, domain, table, some):
-  assert cli.main(domain, ['run.py', f'--list={table}']) == script.DONE
+  assert cli.main(domain, ['run.py', f'--list={table}']) == script_lib.DONE
   printed = {line.split(':')[0] for line in capsys.readouterr().out.splitlines()}
   assert some <= printed
 
 
 def test_help_names_every_flag(capsys):
-  assert cli.main(run_atari.ATARI, ['run_atari.py', '--help']) == script.DONE
+  assert cli.main(run_atari.ATARI, ['run_atari.py', '--help']) == script_lib.DONE
   out = capsys.readouterr().out
   for flag in ('--game', '--interventions', '--eval_every_frames', '--resume', '--set'):
     assert flag in out

@@ -172,29 +172,31 @@ def test_plasticity_is_variance_less_final_loss():
       [0.4, 0.0, np.nan, np.nan, -0.2], atol=1e-12)
 
 
+def lost_of(agent, control):
+  return random_target.mean_interval(random_target.lost(agent, control), np.random.default_rng(0))
+
+
 def test_plasticity_lost_by_hand():
   agent, control = fit_with([0.40, 0.30, 0.20, 0.35]), fit_with([0.10, 0.05, 0.10, 0.05])
-  lost = random_target.plasticity_loss(agent, control, np.random.default_rng(0))
+  lost = lost_of(agent, control)
   assert lost.estimate == pytest.approx(0.2375)  # differences 0.3, 0.25, 0.1, 0.3
   assert 0.1 <= lost.low < 0.2375 < lost.high < 0.31
 
 
 def test_a_target_without_a_finite_loss_is_left_out_of_both():
   agent, control = fit_with([0.3, np.inf, 0.3]), fit_with([0.1, 0.1, np.nan])
-  lost = random_target.plasticity_loss(agent, control, np.random.default_rng(0))
+  lost = lost_of(agent, control)
   assert lost.estimate == pytest.approx(0.2)
   assert np.isnan([lost.low, lost.high]).all()  # one pair gives no interval
 
 
 def test_no_finite_target_gives_no_number():
-  lost = random_target.plasticity_loss(
-      fit_with([np.nan] * 3), fit_with([0.1] * 3), np.random.default_rng(0))
+  lost = lost_of(fit_with([np.nan] * 3), fit_with([0.1] * 3))
   assert np.isnan(lost).all()
 
 
 def test_equal_differences_give_an_interval_of_no_width():
-  lost = random_target.plasticity_loss(
-      fit_with([0.3, 0.3]), fit_with([0.1, 0.1]), np.random.default_rng(0))
+  lost = lost_of(fit_with([0.3, 0.3]), fit_with([0.1, 0.1]))
   np.testing.assert_allclose(lost, 0.2)
 
 
@@ -204,7 +206,7 @@ def compare(network, params, seed=0):
       random_target.fit_random_targets(
           network, start, OPTIMIZER, normal_observations(), jax.random.key(seed), size)
       for start in (params, network.init(jax.random.key(100))))
-  return random_target.plasticity_loss(agent, control, np.random.default_rng(0)), control
+  return lost_of(agent, control), control
 
 
 def test_fresh_networks_have_lost_nothing():

@@ -1,0 +1,93 @@
+"""The table of supervised experiments: a question, a stream of tasks, ways to learn it, a test.
+
+A row without arms is a stream on its own, learned in the way that the command line asks for. The
+others are the controlled experiments of Lyle et al. 2024 (arXiv 2402.18762) and compare ways.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from agents import findings
+
+
+class Arm(NamedTuple):
+  """A way to learn."""
+  interventions: str = ''  # as of --interventions
+  settings: Mapping[str, Any] = {}  # Config fields
+  stream: Mapping[str, Any] = {}  # parameters of the stream
+  tasks: float = 1.0  # as many tasks as others, times this, in as many steps
+
+
+class Size(NamedTuple):
+  """How much is computed."""
+  num_tasks: int
+  steps_per_task: int
+  subset: int  # examples; 0: all
+  num_seeds: int
+
+
+class Experiment(NamedTuple):
+  """A row of the table."""
+  question: str
+  stream: str  # a row of envs/streams.py
+  parameters: Mapping[str, Any] = {}  # of the stream
+  metric: str = 'accuracy'  # a column of results.csv
+  dataset: str = 'mnist'  # a row of envs/datasets.py
+  settings: Mapping[str, Any] = {}  # Config fields
+  arms: Mapping[str, Arm] = {}
+  expected: Callable[..., findings.Finding] | None = None
+  small: Size = Size(20, 1_000, 1_280, 3)
+  full: Size = Size(100, 10_000, 0, 5)
+
+
+_WAYS = {
+    'none': Arm(), 'ln': Arm('ln'), 'l2': Arm('l2'), 'ln+l2': Arm('ln,l2'),
+}
+
+_MITIGATIONS = _WAYS | {name: Arm(name) for name in (
+    'bn', 'rms', 'sn', 'wd', 'l2init', 'wasserstein', 'wclip', 'nap', 'parseval', 'fnorm', 'wscale',
+    'redo', 'cbp', 'sp', 'reset', 'crelu', 'leaky', 'gelu', 'tanh', 'fourier', 'infer', 'gradpen',
+    'adamfix', 'trac', 'shampoo')}
+
+
+EXPERIMENTS: Mapping[str, Experiment] = {
+    'random_labels': Experiment(
+        'Can random labels be memorized as fast the twentieth time as the first?', 'random_labels'),
+    'class_permutation': Experiment(
+        'The same, where only the names of the classes change', 'class_permutation'),
+    'pixel_permutation': Experiment(
+        'The same, where only the order of the pixels changes', 'pixel_permutation'),
+    'growing_data': Experiment(
+        'Does what is learned of a part of the data stand in the way of the rest?',
+        'growing_data'),
+    'growing_targets': Experiment(
+        'Does a network follow regression targets that grow?', 'growing_targets',
+        metric='squared_error'),
+    'composite': Experiment(
+        'Does a network survive pixels and labels changing together?', 'composite'),
+    'ways': Experiment(
+        'Do LayerNorm, L2 or both keep a network able to memorize random labels? '
+        '(figures 4 and 5 left)', 'random_labels', arms=_WAYS,
+        expected=findings.best_or_tied('ln+l2', above='none')),
+    'interventions': Experiment(
+        'Does any intervention, alone, keep plasticity as LayerNorm and L2 together do? (figure 4)',
+        'random_labels', arms=_MITIGATIONS,
+        expected=findings.best_or_tied('ln+l2', above='none'),
+        small=Size(12, 1_000, 1_280, 2)),
+    'shift_severity': Experiment(
+        'Do sudden changes cost more plasticity than gradual ones of the same total? '
+        '(figure 1 right)', 'random_labels',
+        arms={f'{fraction:g}': Arm(stream=dict(fraction=fraction), tasks=1 / fraction)
+              for fraction in (0.01, 0.1, 1.0)},
+        expected=findings.ordered(('0.01', '0.1', '1'))),
+    'norm_axes': Experiment(
+        'Over which axis must a normalization subtract the mean, over which divide? (figure 25)',
+        'random_labels', settings=dict(learning_rate=1e-3),
+        arms={name: Arm(f'{name},l2') for name in ('ln', 'bn', 'hybrid')},
+        expected=findings.best_or_tied('hybrid')),
+    'natural_shift': Experiment(
+        'Does the advantage of LayerNorm and L2 grow as the location of the pictures changes? '
+        '(iWildCam)', 'natural_shift', dataset='locations', arms=_WAYS,
+        expected=findings.growing_gap('ln+l2', 'none'),
+        small=Size(20, 300, 0, 3), full=Size(20, 2_000, 0, 5)),
+}

@@ -1,0 +1,91 @@
+"""Stated tests on curves of several seeds: is the shape there that a paper reports?
+
+Each looks at means over the last quarter of the tasks, one a seed, and gives 95% t intervals. Seeds
+of two ways saw the same tasks, so that ways are compared in pairs.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+Curves = Mapping[str, np.ndarray]  # way -> [seeds, tasks], the more the better
+
+
+class Finding(NamedTuple):
+  """What a test says."""
+  holds: bool | None  # None: the intervals do not decide
+  text: str
+
+
+class Interval(NamedTuple):
+  """A mean over seeds with its 95% t interval; infinite with one seed."""
+  mean: float
+  low: float
+  high: float
+
+
+def interval(values: np.ndarray) -> Interval:
+  """[seeds] -> their mean and its interval."""
+  mean = float(np.mean(values))
+  if len(values) < 2:
+    return Interval(mean, -np.inf, np.inf)
+  half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+  return Interval(mean, mean - half, mean + half)
+
+
+def late(curves: np.ndarray) -> np.ndarray:
+  """[seeds, tasks] -> [seeds] means over the last quarter of the tasks."""
+  return curves[:, -max(1, curves.shape[1] // 4):].mean(axis=1)
+
+
+def difference(curves: Curves, one: str, other: str) -> Interval:
+  """How much better `one` is late, in pairs of seeds."""
+  return interval(late(curves[one]) - late(curves[other]))
+
+
+def best_or_tied(name: str, above: str = '') -> Callable[[Curves], Finding]:
+  """No way is better than `name`, and `name` is better than `above`."""
+  def test(curves: Curves) -> Finding:
+    gaps = {other: difference(curves, other, name) for other in curves if other != name}
+    better = [other for other, gap in gaps.items() if gap.low > 0]
+    told = [f'{name}: {_shown(interval(late(curves[name])))}']
+    told.append(f'better than it: {", ".join(better) or "none"}')
+    holds = not better
+    if above in curves:
+      gap = difference(curves, name, above)
+      told.append(f'its lead on {above}: {_shown(gap)}')
+      holds = False if better or gap.high < 0 else True if gap.low > 0 else None
+    return Finding(holds, '; '.join(told))
+
+  return test
+
+
+def ordered(names: Sequence[str]) -> Callable[[Curves], Finding]:
+  """Each way is better than the next."""
+  def test(curves: Curves) -> Finding:
+    gaps = [difference(curves, one, other) for one, other in zip(names, names[1:], strict=False)]
+    holds = (True if all(gap.low > 0 for gap in gaps)
+             else False if any(gap.high < 0 for gap in gaps) else None)
+    return Finding(holds, '; '.join(
+        f'{one} over {other}: {_shown(gap)}'
+        for one, other, gap in zip(names, names[1:], gaps, strict=False)))
+
+  return test
+
+
+def growing_gap(one: str, other: str) -> Callable[[Curves], Finding]:
+  """The lead of `one` on `other` grows from the first quarter of the tasks to the last."""
+  def test(curves: Curves) -> Finding:
+    leads = curves[one] - curves[other]
+    growth = interval(late(leads) - late(leads[:, ::-1]))
+    holds = True if growth.low > 0 else False if growth.high < 0 else None
+    return Finding(holds, f'the lead of {one} on {other}, last quarter less first: '
+                          f'{_shown(growth)}')
+
+  return test
+
+
+def _shown(value: Interval) -> str:
+  return f'{value.mean:.3f} [{value.low:.3f}, {value.high:.3f}]'

@@ -1,0 +1,224 @@
+"""Learning from a stream of tasks: several seeds side by side, each with a run folder of its own.
+
+The streams themselves (envs/streams.py) are pure functions of a seed and a task's index, and the
+examples of a step follow from seed and step, so that a run goes on from learners alone.
+"""
+
+import functools
+import pathlib
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from agents import checkpoint, learner, metrics, objectives, probing, schedule
+from agents import parts as parts_lib
+from agents.actions import ActionMap
+from agents.config import Config
+from agents.display import Display, log
+from agents.state import LearnerState
+from networks import torsos
+from probes.subject import Inputs
+
+_KEEP = 2  # newest checkpoints that are kept, beside the probed ones
+_MOST_STEPS = 1_000  # in one dispatch: a stop is noticed between two of them
+
+
+class Tasks(NamedTuple):
+  """One task of each of S seeds, on the device."""
+  inputs: jax.Array  # [S, N, 1, H, W, C]
+  targets: jax.Array  # [S, N]
+  size: jax.Array  # [S], as many of them are drawn
+
+
+class Lane(NamedTuple):
+  """One seed."""
+  config: Config
+  folder: pathlib.Path
+  task: Callable[[int], Any]  # index -> envs.streams.Task
+
+
+class Program(NamedTuple):
+  """Compiled once for all tasks; S seeds at a time."""
+  # Learners, keys [S], tasks, first step, their number -> learners, metrics [steps, S].
+  train: Callable[..., tuple[LearnerState, dict[str, jax.Array]]]
+  # Parameters, keys [S], tasks, number of examples -> loss and scores [S].
+  evaluate: Callable[..., dict[str, jax.Array]]
+
+
+def model(config: Config, input_shape: tuple[int, ...], num_outputs: int) -> learner.Model:
+  """A network of `num_outputs` outputs on uint8 images [H, W, C], seen as stacks of one frame."""
+  return learner.make(config, (1, *input_shape), 'uint8', ActionMap(1, num_outputs, None))
+
+
+def side_by_side(config: Config) -> bool:
+  """Whether seeds are faster in one program; on a CPU convolutions with kernels each are not."""
+  return jax.default_backend() != 'cpu' or not torsos.TORSOS[config.torso].shared
+
+
+def make_program(config: Config, built: learner.Model) -> Program:
+  """What `Trainer` runs."""
+  objective = objectives.make(config, built.network)
+  weights = np.ones(config.batch_size, np.float32)
+
+  def learn(state, key, task, step):
+    rows = jax.random.randint(jax.random.fold_in(key, step), weights.shape, 0, task.size)
+    state, _, measured = built.agent.learn(
+        state, objectives.Example(task.inputs[rows], task.targets[rows]), weights)
+    return state, measured
+
+  def train(states, keys, tasks, first_step, num_steps):
+    def body(states, step):
+      return jax.vmap(learn, in_axes=(0, 0, 0, None))(states, keys, tasks, step)
+    states, measured = jax.lax.scan(body, states, first_step + jnp.arange(num_steps))
+    return states, jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), measured)
+
+  def evaluate(params, keys, tasks):
+    def one(params, key, task):
+      # Where there are fewer examples some are counted again.
+      rows = jnp.arange(min(config.eval_length, len(task.inputs))) % task.size
+      examples = objectives.Example(task.inputs[rows], task.targets[rows])
+      loss, aux = objective.loss(params, {}, key, examples, 1.0, False)
+      return aux.metrics | dict(loss=loss)
+    return jax.vmap(one)(params, keys, tasks)
+
+  return Program(
+      jax.jit(train, static_argnums=4, donate_argnums=0), jax.jit(evaluate))
+
+
+class Trainer:
+  """Trains some seeds of one config, task after task; at the end of each comes a row of results."""
+
+  def __init__(self, lanes: Sequence[Lane], built: learner.Model, num_outputs: int,
+               stop: threading.Event):
+    """Goes on from the newest checkpoint that all lanes have; `stop` ends the run early."""
+    self._lanes, self._model, self._stop = lanes, built, stop
+    self._num_outputs = num_outputs
+    self._config = config = lanes[0].config
+    self._program = make_program(config, built)
+    self._prober = functools.cache(lambda i: probing.make(lanes[i].config, built))
+    self._keys = jnp.stack([parts_lib.key(lane.config, parts_lib.ACT) for lane in lanes])
+    saved = [set(checkpoint.frames(lane.folder / 'checkpoints')) for lane in lanes]
+    common = set.intersection(*saved)
+    self._step = max(common, default=0)
+    self._checkpointed = max(common, default=-1)
+    found = [self._start(lane, bool(common)) for lane in lanes]
+    self._states = _stack([state for state, _ in found])
+    self._sums = [counters['sums'] for _, counters in found]
+    self._results, self._probes = (
+        [metrics.CsvFile(lane.folder / f'{name}.csv', counters['rows'][name])
+         for lane, (_, counters) in zip(lanes, found, strict=True)]
+        for name in ('results', 'probes'))
+    self._most = 1 if not side_by_side(config) else _MOST_STEPS
+    self._display = Display(config.run_length, config.unit, self._step, self._step)
+
+  def _start(self, lane: Lane, is_saved: bool) -> tuple[LearnerState, dict[str, Any]]:
+    """A lane's learner and counters at the step that the trainer starts from."""
+    init = self._model.agent.init
+    if not is_saved:
+      key = parts_lib.key(lane.config, parts_lib.INIT)
+      return init(key), dict(sums={}, rows=dict(results=0, probes=0))
+    folder = lane.folder / 'checkpoints' / str(self._step)
+    tensors, content = checkpoint.load(folder)
+    template = jax.eval_shape(init, jax.random.key(0))
+    return checkpoint.from_tensors(template, tensors), content['counters']
+
+  @property
+  def states(self) -> LearnerState:
+    """The learners, leaves [S, ...]."""
+    return self._states
+
+  def run(self) -> bool:
+    """Trains to the end; False where it was stopped before, which saves a checkpoint."""
+    config, length = self._config, self._config.steps_per_task
+    if not self._step:
+      self._at_end_of(self._tasks(0))
+    for index in range(self._step // length, config.run_length // length):
+      tasks = self._tasks(index)
+      while self._step < (index + 1) * length and not self._stop.is_set():
+        self._train(tasks, min(self._most, (index + 1) * length - self._step))
+      if self._stop.is_set():
+        break
+      self._add_results(index, tasks)
+      self._at_end_of(tasks)
+    if self._stop.is_set():
+      self._save(self._tasks(self._step // length))
+    self._display.close()
+    return not self._stop.is_set()
+
+  def _tasks(self, index: int) -> Tasks:
+    drawn = [lane.task(index) for lane in self._lanes]
+    return Tasks(
+        jnp.stack([task.inputs[:, None] for task in drawn]),
+        jnp.stack([task.targets for task in drawn]), jnp.array([task.size for task in drawn]))
+
+  def _train(self, tasks: Tasks, num_steps: int) -> None:
+    self._states, sums = self._program.train(
+        self._states, self._keys, tasks, self._step, num_steps)
+    self._step += num_steps
+    for i, lane_sums in enumerate(self._sums):
+      for name, values in sums.items():
+        lane_sums[name] = lane_sums.get(name, 0.0) + float(values[i])
+    self._display.update(self._step, self._step, self._last_loss(sums, num_steps))
+
+  def _last_loss(self, sums: Mapping[str, jax.Array], num_steps: int) -> float:
+    return float(jnp.mean(sums['loss'])) / num_steps
+
+  def _add_results(self, index: int, tasks: Tasks) -> None:
+    """A row a lane: at the end of the task, on its examples, and means over its steps."""
+    length = self._config.steps_per_task
+    ends = self._program.evaluate(self._states.params, self._keys, tasks)
+    norms = jax.vmap(optax.global_norm)(self._states.params)
+    for i, results in enumerate(self._results):
+      row = dict(iteration=index, frame=self._step, norm=float(norms[i]))
+      row |= {name: float(values[i]) for name, values in ends.items()}
+      row |= {f'mean_{name}': total / length for name, total in self._sums[i].items()}
+      results.append(row)
+      self._sums[i] = {}
+    log.info('%s: %s', f'{self._step:,} {self._config.unit}', ', '.join(
+        f'{name} {float(jnp.mean(values)):.4g}' for name, values in sorted(ends.items())))
+
+  def _at_end_of(self, tasks: Tasks) -> None:
+    """Probes and checkpoints that are due."""
+    config = self._config
+    if schedule.is_due(
+        config.probe_every, self._probes[0].last_frame, self._step, config.run_length):
+      for i, lane in enumerate(self._lanes):
+        probing.probe(self._prober(i), _at(self._states, i), self._inputs(tasks, i), self._step,
+                      self._probes[i], lane.folder)
+    if schedule.is_due(
+        config.checkpoint_every, self._checkpointed, self._step, config.run_length):
+      self._save(tasks)
+
+  def _inputs(self, tasks: Tasks, i: int) -> Inputs:
+    """The task's first examples; a probe that wants more gets an error that says how many."""
+    config = self._config
+    count = max(config.probe_inputs, config.batch_size)
+    inputs, targets = np.asarray(tasks.inputs[i]), np.asarray(tasks.targets[i])
+    return Inputs(inputs[:config.probe_observations],
+                  objectives.Example(inputs[:count], targets[:count]))
+
+  def _save(self, tasks: Tasks) -> None:
+    for i, lane in enumerate(self._lanes):
+      root = lane.folder / 'checkpoints'
+      counters = dict(sums=self._sums[i], rows=dict(
+          results=self._results[i].num_rows, probes=self._probes[i].num_rows))
+      content = dict(version=1, counters=counters, num_action_dims=1,
+                     num_choices=self._num_outputs)
+      checkpoint.save(
+          root, self._step, checkpoint.to_tensors(_at(self._states, i)), content, lambda _: None,
+          checkpoint.to_tensors(self._inputs(tasks, i)))
+      checkpoint.prune(root, _KEEP, self._probes[i].frames)
+    self._checkpointed = self._step
+
+
+def _stack(states: Sequence[LearnerState]) -> LearnerState:
+  return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+
+
+def _at(states: LearnerState, i: int) -> LearnerState:
+  return jax.tree.map(lambda leaf: leaf[i], states)

@@ -1,0 +1,197 @@
+"""The command line of run_supervised.py: flags in, checked arms out."""
+
+import dataclasses
+import itertools
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from absl import flags
+
+from agents import choice, errors, experiments, interventions, presets, run_folder, script
+from agents import config as config_lib
+from agents.config import Config
+
+
+class Streams(NamedTuple):
+  """What the script knows of envs/, which agents do not see."""
+  # Data set, folder -> envs.datasets.Dataset.
+  load: Callable[[str, str], Any]
+  # Name, data set, seed, parameters -> envs.streams.Stream.
+  make: Callable[..., Any]
+  defaults: Mapping[str, Mapping[str, Any]]  # stream -> parameter -> default
+  datasets: Sequence[str]
+
+
+class Arm(NamedTuple):
+  """A way to learn, as some seeds run it."""
+  name: str
+  configs: tuple[Config, ...]  # one a seed
+  folders: tuple[pathlib.Path, ...]
+  stored: tuple[dict[str, Any] | None, ...]  # config.json of runs to continue
+
+
+class Command(NamedTuple):
+  """A command line, read and found good."""
+  experiment: str
+  arms: tuple[Arm, ...]
+  folder: pathlib.Path
+  dataset: Any  # envs.datasets.Dataset
+
+
+def define_flags(to: flags.FlagValues) -> None:
+  """Defines the flags of run_supervised.py."""
+  def define(kind, name, default, text):
+    kind(name, default, text, flag_values=to)
+
+  integer, string = flags.DEFINE_integer, flags.DEFINE_string
+  define(string, 'experiment', 'random_labels',
+         'what is learned; parameters of its stream as in random_labels(fraction=0.1); see '
+         '--list=experiments')
+  define(string, 'network', presets.DEFAULT_AGENT['supervised'], 'preset; see --list=networks')
+  define(string, 'interventions', None,
+         'comma-separated names, any order; given, they take the place of the ways that an '
+         'experiment compares; see --list=interventions')
+  define(string, 'dataset', '', "see --list=datasets; default: the experiment's own")
+  define(string, 'data_dir', '', 'folder of its published files; default: what is installed')
+  define(flags.DEFINE_bool, 'full', False, "the experiment's full size in place of its small one")
+  for name, text in (('num_tasks', 'tasks'), ('steps_per_task', 'updates on each task'),
+                     ('subset', 'examples that are used; 0: all'),
+                     ('num_seeds', 'seeds, from --seed on, trained side by side')):
+    define(integer, name, None, f"{text}; default: the experiment's size")
+  define(integer, 'seed', 1, 'the first one')
+  flags.DEFINE_multi_string(
+      'sweep', [], 'name=a,b,c: a way for each value of a setting of Config', flag_values=to)
+  define(integer, 'probe_every_tasks', 0, 'tasks between plasticity probes; 0: none')
+  define(integer, 'checkpoint_every_tasks', 0, 'tasks between checkpoints; 0: only at the end')
+  script.define_probe_size(to)
+  define(string, 'run_dir', '', 'folder of the experiment; default: runs/EXPERIMENT/NETWORK-…')
+  define(flags.DEFINE_bool, 'resume', False,
+         'continue the experiment in --run_dir; what is done there is not done again')
+  define(string, 'list', '',
+         'print a table and end: experiments, networks, interventions, datasets')
+  flags.DEFINE_multi_string('set', [], 'name=value: override a setting of Config', flag_values=to)
+
+
+def parse(streams: Streams, argv: Sequence[str]) -> Command | str:
+  """Reads a command line and the data; the text to print where it only asks for one.
+
+  Raises:
+    UsageError: an argument is bad; the text is one line.
+  """
+  values = script.read_flags(argv, define_flags)
+  if isinstance(values, str):
+    return values
+  if values.list:
+    return _listed(streams, values.list)
+  asked = choice.parse(values.experiment)
+  if len(asked) != 1:
+    raise errors.UsageError(f'experiment={values.experiment}: must name one')
+  (name, given), = asked.items()
+  if name not in experiments.EXPERIMENTS:
+    raise errors.unknown('experiment', name, experiments.EXPERIMENTS)
+  row = experiments.EXPERIMENTS[name]
+  dataset_name = values.dataset or row.dataset
+  if dataset_name not in streams.datasets:
+    raise errors.unknown('dataset', dataset_name, streams.datasets)
+  dataset = streams.load(dataset_name, values.data_dir)
+  if values.resume and not values.run_dir:
+    raise errors.UsageError('resume=true: needs --run_dir, the experiment to continue')
+  folder = pathlib.Path(values.run_dir or run_folder.stamped(name, values.network))
+  parameters = row.parameters | _typed(streams, row.stream, given)
+  arms = _swept(values.sweep, _arms(row, values))
+  built = tuple(
+      _arm(label, arm, row, values, parameters, (streams, dataset), folder)
+      for label, arm in arms.items())
+  return Command(name, built, folder, dataset)
+
+
+def _listed(streams: Streams, table: str) -> str:
+  tables = {
+      'experiments': lambda: (
+          f'{name}: {row.question}' for name, row in experiments.EXPERIMENTS.items()),
+      'networks': lambda: (
+          f'{name}: {row.summary}' for name, row in presets.PRESETS.items()
+          if 'supervised' in row.domains),
+      'interventions': lambda: map(choice.described, interventions.TABLE),
+      'datasets': lambda: streams.datasets,
+  }
+  if table not in tables:
+    raise errors.unknown('list', table, tables)
+  return '\n'.join(tables[table]())
+
+
+def _typed(streams: Streams, stream: str, given: Mapping[str, str]) -> dict[str, Any]:
+  """Parameters of a stream, from text."""
+  defaults = streams.defaults[stream]
+  for name in given:
+    if name not in defaults:
+      raise errors.unknown(stream, name, defaults)
+  return {name: errors.typed(f'{stream}.{name}', text, type(defaults[name]))
+          for name, text in given.items()}
+
+
+def _arms(
+    row: experiments.Experiment, values: flags.FlagValues) -> dict[str, experiments.Arm]:
+  if values.interventions is None and row.arms:
+    return dict(row.arms)
+  names = sorted(choice.parse(values.interventions or ''))
+  return {'+'.join(names) or 'none': experiments.Arm(values.interventions or '')}
+
+
+def _swept(
+    sweeps: Sequence[str], arms: Mapping[str, experiments.Arm]) -> dict[str, experiments.Arm]:
+  """Each arm with each combination of the swept values."""
+  choices = []
+  for word in sweeps:
+    name, equals, texts = word.partition('=')
+    found = script.names(texts)
+    if not equals or not found:
+      raise errors.UsageError(f'sweep={word}: must be name=a,b,c')
+    choices.append([config_lib.parse_overrides([f'{name}={text}']) for text in found])
+  swept = {}
+  for label, arm in arms.items():
+    for combination in itertools.product(*choices):
+      settings = {name: value for some in combination for name, value in some.items()}
+      words = [label, *(f'{name}={errors.shown(value)}' for name, value in settings.items())]
+      swept[' '.join(words)] = arm._replace(settings={**arm.settings, **settings})
+  return swept
+
+
+def _size(row: experiments.Experiment, values: flags.FlagValues) -> experiments.Size:
+  size = row.full if values.full else row.small
+  for name in size._fields:
+    value, least = values[name].value, 0 if name == 'subset' else 1
+    if value is not None:
+      if value < least:
+        raise errors.UsageError(f'{name}={value}: must be at least {least}')
+      size = size._replace(**{name: value})
+  return size
+
+
+def _arm(
+    label: str, arm: experiments.Arm, row: experiments.Experiment, values: flags.FlagValues,
+    parameters: Mapping[str, Any], data: tuple[Streams, Any], folder: pathlib.Path) -> Arm:
+  """Configs and folders of an arm's seeds."""
+  streams, dataset = data
+  size = _size(row, values)
+  parameters = {**parameters, **arm.stream, 'subset': size.subset}
+  steps = max(1, round(size.steps_per_task / arm.tasks))
+  num_tasks = round(size.num_tasks * arm.tasks)
+  for name in ('probe_every_tasks', 'checkpoint_every_tasks'):
+    if values[name].value < 0:
+      raise errors.UsageError(f'{name}={values[name].value}: must be at least 0')
+  stream = streams.make(row.stream, dataset, values.seed, **parameters)
+  config = config_lib.resolve(
+      'supervised', row.stream, values.network, [arm.interventions],
+      {**row.settings, **arm.settings, **config_lib.parse_overrides(values.set)},
+      **script.probe_size(values), seed=values.seed, dataset=dataset.name,
+      stream_parameters=tuple(sorted(parameters.items())), objective=stream.kind,
+      run_length=steps * num_tasks, steps_per_task=steps, eval_every=steps,
+      probe_every=steps * values.probe_every_tasks,
+      checkpoint_every=steps * (values.checkpoint_every_tasks or num_tasks))
+  configs = tuple(dataclasses.replace(config, seed=values.seed + i) for i in range(size.num_seeds))
+  folders = tuple(folder / label / f'seed{one.seed}' for one in configs)
+  stored = tuple(run_folder.check(*pair, values.resume)
+                 for pair in zip(folders, configs, strict=True))
+  return Arm(label, configs, folders, stored)

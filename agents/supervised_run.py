@@ -1,0 +1,54 @@
+"""What run_supervised.py does with a command: arm after arm, then tables, figure and report."""
+
+import contextlib
+import threading
+from collections.abc import Sequence
+
+from agents import display, figures, run_folder, script, supervised, supervised_cli
+from probes import report
+
+log = display.log
+
+
+def run(streams: supervised_cli.Streams, argv: Sequence[str]) -> int | str:
+  """Runs an experiment; the exit status, or what is to be printed."""
+  command = supervised_cli.parse(streams, argv)
+  if isinstance(command, str):
+    return command
+  stop = script.stop_on_signals()
+  log.info('%s on %s: %d way(s), %d seed(s); folder: %s', command.experiment,
+           command.dataset.name, len(command.arms), len(command.arms[0].configs), command.folder)
+  for number, arm in enumerate(command.arms, 1):
+    log.info('way %d of %d: %s', number, len(command.arms), arm.name)
+    if not _run_arm(streams, command.dataset, arm, stop):
+      log.info('interrupted and saved; to go on, add to the same command: --run_dir=%s --resume',
+               command.folder)
+      return script.INTERRUPTED
+  log.info('report: %s', figures.write(command))
+  return script.DONE
+
+
+def _run_arm(
+    streams: supervised_cli.Streams, dataset: object, arm: supervised_cli.Arm,
+    stop: threading.Event) -> bool:
+  """Trains an arm's seeds, in one program where that is faster; False where it was stopped."""
+  config = arm.configs[0]
+  made = [streams.make(one.task, dataset, one.seed, **dict(one.stream_parameters))
+          for one in arm.configs]
+  num_outputs = made[0].num_outputs
+  built = supervised.model(config, dataset.images.shape[1:], num_outputs)
+  lanes = [supervised.Lane(one, folder, stream.task)
+           for one, folder, stream in zip(arm.configs, arm.folders, made, strict=True)]
+  groups = [lanes] if supervised.side_by_side(config) else [[lane] for lane in lanes]
+  with contextlib.ExitStack() as stack:
+    for lane, stored in zip(lanes, arm.stored, strict=True):
+      stack.enter_context(run_folder.locked(lane.folder))
+      run_id = stored['run_id'] if stored else run_folder.new_id()
+      run_folder.create(lane.folder, lane.config, run_id, stored)
+    for group in groups:
+      trainer = supervised.Trainer(group, built, num_outputs, stop)
+      if not trainer.run():
+        return False
+    for lane in lanes:
+      report.write_report(lane.folder)
+  return True

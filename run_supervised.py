@@ -1,0 +1,14 @@
+"""Learns a stream of tasks: python run_supervised.py --experiment=random_labels."""
+
+import sys
+
+from agents import script, supervised_cli, supervised_run
+from envs import datasets, streams
+
+STREAMS = supervised_cli.Streams(
+    load=datasets.load, make=streams.make,
+    defaults={name: dict(row.parameters) for name, row in streams.STREAMS.items()},
+    datasets=tuple(datasets.DATASETS))
+
+if __name__ == '__main__':
+  sys.exit(script.main(sys.argv, lambda argv: supervised_run.run(STREAMS, argv)))
