@@ -31,7 +31,8 @@ class Experiment(NamedTuple):
   question: str
   stream: str  # a row of envs/streams.py
   parameters: Mapping[str, Any] = {}  # of the stream
-  metric: str = 'accuracy'  # a column of results.csv
+  metric: str = 'mean_accuracy'  # a column of results.csv
+  claim: str = ''  # what `expected` tests
   dataset: str = 'mnist'  # a row of envs/datasets.py
   settings: Mapping[str, Any] = {}  # Config fields
   arms: Mapping[str, Arm] = {}
@@ -62,16 +63,18 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         'growing_data'),
     'growing_targets': Experiment(
         'Does a network follow regression targets that grow?', 'growing_targets',
-        metric='squared_error'),
+        metric='mean_squared_error'),
     'composite': Experiment(
         'Does a network survive pixels and labels changing together?', 'composite'),
     'ways': Experiment(
         'Do LayerNorm, L2 or both keep a network able to memorize random labels? '
         '(figures 4 and 5 left)', 'random_labels', arms=_WAYS,
+        claim='LayerNorm with L2 is best or tied, and better than nothing',
         expected=findings.best_or_tied('ln+l2', above='none')),
     'interventions': Experiment(
         'Does any intervention, alone, keep plasticity as LayerNorm and L2 together do? (figure 4)',
         'random_labels', arms=_MITIGATIONS,
+        claim='LayerNorm with L2 is best or tied, and better than nothing',
         expected=findings.best_or_tied('ln+l2', above='none'),
         small=Size(12, 1_000, 1_280, 2)),
     'shift_severity': Experiment(
@@ -79,15 +82,18 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         '(figure 1 right)', 'random_labels',
         arms={f'{fraction:g}': Arm(stream=dict(fraction=fraction), tasks=1 / fraction)
               for fraction in (0.01, 0.1, 1.0)},
+        claim='the more labels change at once, the worse',
         expected=findings.ordered(('0.01', '0.1', '1'))),
     'norm_axes': Experiment(
         'Over which axis must a normalization subtract the mean, over which divide? (figure 25)',
         'random_labels', settings=dict(learning_rate=1e-3),
         arms={name: Arm(f'{name},l2') for name in ('ln', 'bn', 'hybrid')},
+        claim='no axis is better than the hybrid',
         expected=findings.best_or_tied('hybrid')),
     'natural_shift': Experiment(
         'Does the advantage of LayerNorm and L2 grow as the location of the pictures changes? '
         '(iWildCam)', 'natural_shift', dataset='locations', arms=_WAYS,
+        claim='the lead of LayerNorm with L2 grows over the places',
         expected=findings.growing_gap('ln+l2', 'none'),
         small=Size(20, 300, 0, 3), full=Size(20, 2_000, 0, 5)),
 }
