@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Callable
+from typing import NamedTuple
 
 import markupsafe
 import matplotlib
@@ -14,8 +15,12 @@ from matplotlib import ticker
 from probes import ntk, run_data, wording
 
 # Colours no one would draw with: each is replaced by a variable of the page's style sheet.
-_VARIABLES = {'#a00001': '--agent', '#a00002': '--fresh', '#a00003': '--ink', '#a00004': '--rule'}
-_AGENT, _FRESH, _INK, _RULE = _VARIABLES
+_VARIABLES = {
+    '#a00001': '--agent', '#a00002': '--fresh', '#a00003': '--ink', '#a00004': '--rule',
+    '#a00011': '--g1', '#a00012': '--g2', '#a00013': '--g3', '#a00014': '--g4', '#a00015': '--g5',
+    '#a00016': '--g6', '#a00020': '--soft'}
+_AGENT, _FRESH, _INK, _RULE, *_GROUPS, _REST = _VARIABLES
+_DASHES = ('-', '--', '-.', ':', (0, (5, 1)), (0, (1, 1)))  # to be told apart without colours
 
 _STYLE = {
     'svg.fonttype': 'none', 'svg.hashsalt': 'pliant', 'font.size': 9, 'text.color': _INK,
@@ -28,18 +33,19 @@ _STYLE = {
 _MAX_POINTS = 200  # A phone cannot show more, and the file stays small.
 
 
-def learning_curve(results: list[run_data.Row], unit: str) -> markupsafe.Markup:
-  """Evaluation and training return over the run."""
+def learning_curve(
+    results: list[run_data.Row], score: run_data.Score, unit: str) -> markupsafe.Markup:
+  """Both columns of a score over the run."""
   frames = run_data.column(results, 'frame')
 
   def draw(axes: axes_lib.Axes) -> None:
-    for name, label, color in (('train_episode_return', 'training', _FRESH),
-                               ('eval_episode_return', 'evaluation', _AGENT)):
+    for name, label, color in ((score.other, score.other_label, _FRESH),
+                               (score.column, score.label, _AGENT)):
       axes.plot(frames, run_data.column(results, name), _line(frames), color=color, label=label)
-    axes.set(xlabel=unit, ylabel='mean episode return')
+    axes.set(xlabel=unit, ylabel=score.title.lower())
     _time_axis(axes)
 
-  return _svg(draw, 'Evaluation and training return over the run')
+  return _svg(draw, f'{score.title} over the run')
 
 
 def plasticity_lost(probes: list[run_data.Row], thresholds: np.ndarray,
@@ -58,6 +64,30 @@ def plasticity_lost(probes: list[run_data.Row], thresholds: np.ndarray,
     _time_axis(axes)
 
   return _svg(draw, 'Plasticity lost over the run')
+
+
+class Curve(NamedTuple):
+  """One number over the run, of some seeds."""
+  frames: np.ndarray  # [P]
+  values: np.ndarray  # [seeds, P]
+
+
+def several(
+    curves: dict[str, Curve], title: str, unit: str, logarithmic: bool) -> markupsafe.Markup:
+  """Means over seeds with their range, by label; from the seventh on all look the same."""
+
+  def draw(axes: axes_lib.Axes) -> None:
+    for i, (label, (frames, values)) in enumerate(curves.items()):
+      if not len(frames):
+        continue
+      color, dash = (_GROUPS[i], _DASHES[i]) if i < len(_GROUPS) else (_REST, '-')
+      axes.fill_between(frames, values.min(0), values.max(0), color=color, alpha=0.15, linewidth=0)
+      axes.plot(frames, values.mean(0), color=color, linestyle=dash, label=label,
+                marker='o' if len(frames) == 1 else None)
+    axes.set(xlabel=unit, ylabel=title.lower(), yscale='log' if logarithmic else 'linear')
+    _time_axis(axes)
+
+  return _svg(draw, f'{title} over the run')
 
 
 def probe_curves(curves: run_data.ProbeCurves, top: float) -> markupsafe.Markup:

@@ -1,21 +1,13 @@
 """The report of a run: report.html and report.md, from nothing but the files of its folder."""
 
-import os
 import pathlib
-from typing import Any, NamedTuple
+from typing import Any
 
-import jinja2
-import markupsafe
 import numpy as np
 
-from probes import charts, run_data, tables, verdict
+from probes import charts, pages, run_data, tables, verdict
+from probes.pages import Chart
 from probes.wording import count
-
-
-class _Chart(NamedTuple):
-  title: str
-  caption: str
-  svg: markupsafe.Markup
 
 
 def write_report(run_dir: pathlib.Path) -> pathlib.Path:
@@ -24,17 +16,7 @@ def write_report(run_dir: pathlib.Path) -> pathlib.Path:
   An interrupted or broken run gets a report too, which says what is missing.
   """
   run_dir = pathlib.Path(run_dir)
-  context = _context(run_data.read(run_dir), run_dir.name)
-  environment = jinja2.Environment(
-      loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
-      autoescape=lambda name: name == 'report.html.j2', undefined=jinja2.StrictUndefined,
-      trim_blocks=True, lstrip_blocks=True)
-  environment.filters['markdown'] = _markdown
-  for name in ('report.md', 'report.html'):
-    aside = run_dir / f'.{name}.tmp'
-    aside.write_text(environment.get_template(f'{name}.j2').render(context), encoding='utf-8')
-    os.replace(aside, run_dir / name)
-  return run_dir / 'report.html'
+  return pages.write(run_dir, 'report', _context(run_data.read(run_dir), run_dir.name))
 
 
 def _context(run: run_data.Run, name: str) -> dict[str, Any]:
@@ -68,45 +50,40 @@ def _facts(run: run_data.Run, unit: str) -> list[tuple[str, str]]:
   return facts
 
 
-def _play_charts(run: run_data.Run, unit: str) -> list[_Chart]:
+def _play_charts(run: run_data.Run, unit: str) -> list[Chart]:
   if not run.results:
     return []
-  caption = 'Mean over the finished episodes of each evaluation, and of the training before it.'
-  return [_Chart('Return', caption, charts.learning_curve(run.results, unit))]
+  score = run_data.score(run.results)
+  return [Chart(score.title, score.caption, charts.learning_curve(run.results, score, unit))]
 
 
-def _probe_charts(run: run_data.Run, unit: str) -> list[_Chart]:
+def _probe_charts(run: run_data.Run, unit: str) -> list[Chart]:
   found = []
   if run.probes:
     thresholds = np.array([verdict.threshold(row) for row in run.probes])
-    found.append(_Chart(
+    found.append(Chart(
         'Plasticity lost', 'How much less the network learns of random targets than a freshly '
         'initialised one.', charts.plasticity_lost(run.probes, thresholds, unit)))
   top = charts.probe_curves_top([curves for _, curves in run.curves])
   for frame, curves in run.curves:
-    found.append(_Chart(
+    found.append(Chart(
         f'Probe at {count(frame)} {unit}',
         'Loss on random targets, mean and range over them. Lost plasticity is a shallower curve.',
         charts.probe_curves(curves, top)))
   return found
 
 
-def _state_charts(run: run_data.Run, unit: str) -> list[_Chart]:
+def _state_charts(run: run_data.Run, unit: str) -> list[Chart]:
   """Spectra and kernels; of runs that were probed before there were any, none."""
   named = [(f'{count(frame)} {unit}', state) for frame, state in run.states]
   if not named:
     return []
-  found = [_Chart('Spectrum of the features', 'A value far above the others is one direction that '
+  found = [Chart('Spectrum of the features', 'A value far above the others is one direction that '
                   'all features share; a steep fall is a loss of rank.', charts.spectra(named))]
   caption = ('Cosines between gradients of the outputs at 64 observations, clustered: red 1, white '
              '0, blue -1. Large ones mean that learning one changes all.')
   for label, matrix in [*((label, state.kernel) for label, state in named),
                         ('a fresh network', named[-1][1].fresh_kernel)]:
-    found.append(_Chart(f'eNTK: {label}', caption, charts.kernel(matrix, f'eNTK, {label}')))
+    found.append(Chart(f'eNTK: {label}', caption, charts.kernel(matrix, f'eNTK, {label}')))
     caption = ''
   return found
-
-
-def _markdown(text: str) -> str:
-  """Text that stays text in a cell of a Markdown table."""
-  return ' '.join(str(markupsafe.escape(text)).replace('|', '\\|').split())

@@ -5,6 +5,7 @@ import json
 import math
 import pathlib
 import zipfile
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,6 +36,34 @@ class Run(NamedTuple):
   curves: list[tuple[float, ProbeCurves]]  # of the first and the last probe, with their frames
   states: list[tuple[float, State]]  # of the first, the middle and the last probe
   missing: list[str]  # one sentence for each thing that is not there
+
+
+class Score(NamedTuple):
+  """How well a run does: two columns of results.csv, the first of which counts."""
+  title: str
+  column: str
+  label: str
+  other: str
+  other_label: str
+  caption: str
+  best: Callable[[np.ndarray], int]
+
+
+_OF_TASK = 'Of each task: at its end, on its examples, and mean over its minibatches.'
+SCORES = (
+    Score('Evaluation return', 'eval_episode_return', 'evaluation', 'train_episode_return',
+          'training', 'Mean over the finished episodes of each evaluation, and of the training '
+          'before it.', np.nanargmax),
+    Score('Accuracy', 'accuracy', 'at the end', 'mean_accuracy', 'while it is learned', _OF_TASK,
+          np.nanargmax),
+    Score('Squared error', 'squared_error', 'at the end', 'mean_squared_error',
+          'while it is learned', _OF_TASK, np.nanargmin),
+)
+
+
+def score(results: list[Row]) -> Score:
+  """The row of SCORES that a run's results are of."""
+  return next((row for row in SCORES if np.isfinite(column(results, row.column)).any()), SCORES[0])
 
 
 def read(run_dir: pathlib.Path) -> Run:

@@ -28,9 +28,12 @@ class Table(NamedTuple):
 
 
 def evaluations(results: list[run_data.Row], unit: str) -> Table:
-  """Returns over the run."""
+  """Scores over the run."""
   columns = (('Evaluation return', 'eval_episode_return', number),
              ('Training return', 'train_episode_return', number),
+             ('Accuracy', 'accuracy', percent),
+             ('While learned', 'mean_accuracy', percent),
+             ('Squared error', 'squared_error', lambda value: number(value, 4)),
              ('Human-normalised', 'normalized_return', number),
              ('Loss', 'loss', lambda value: number(value, 4)))
   columns = [column for column in columns
@@ -127,6 +130,11 @@ def _thinned(rows: list[run_data.Row], most: int) -> list[run_data.Row]:
 
 def _thinning(chosen: list[run_data.Row], rows: list[run_data.Row], file: str) -> str:
   return '' if len(chosen) == len(rows) else f'{len(chosen)} of {len(rows)}; all are in {file}.'
+
+
+def plain(title: str, note: str, header: list[str], rows: list[list[str]]) -> Table:
+  """A table of texts."""
+  return Table(title, note, header, _plain(rows))
 
 
 def _plain(rows: list[list[str]]) -> list[list[Cell]]:

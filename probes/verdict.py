@@ -94,17 +94,18 @@ def tiles(run: run_data.Run) -> list[Tile]:
 
 
 def _play_tile(results: list[run_data.Row]) -> Tile | None:
-  returns = run_data.column(results, 'eval_episode_return')
-  if np.isnan(returns).all():
+  score = run_data.score(results)
+  values = run_data.column(results, score.column)
+  if np.isnan(values).all():
     return None
-  best = int(np.nanargmax(returns))
-  note = f'best {number(returns[best])} at {count(results[best]["frame"])}'
+  best = int(score.best(values))
+  note = f'best {number(values[best])} at {count(results[best]["frame"])}'
   if len(results) > 1:
-    note += f', first {number(returns[0])}'
+    note += f', first {number(values[0])}'
   normalized = _get(results[-1], 'normalized_return')
   if math.isfinite(normalized):
     note += f'; human-normalised {number(normalized)}'
-  return Tile('Evaluation return', number(returns[-1]), note)
+  return Tile(score.title, number(values[-1]), note)
 
 
 def _plasticity_tile(row: run_data.Row) -> Tile:
