@@ -3,12 +3,13 @@
 import csv
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib import figure as figure_lib
 
 from agents import experiments, findings, metrics, supervised_cli
+from agents.config import Config
 from probes import comparison
 
 _SMALLER_IS_BETTER = ('mean_squared_error', 'squared_error', 'loss')
@@ -23,7 +24,7 @@ def write(command: supervised_cli.Command) -> pathlib.Path:
   row = experiments.EXPERIMENTS[command.experiment]
   rows = {arm.name: [metrics.read_rows(folder / 'results.csv') for folder in arm.folders]
           for arm in command.arms}
-  _write_csv(command.folder / 'curves.csv', rows)
+  _write_csv(command.folder / 'curves.csv', rows, command.arms[0].configs)
   curves = {name: np.array([[float(one[row.metric]) for one in seed] for seed in seeds])
             for name, seeds in rows.items()}
   steps = {name: np.array([float(one['frame']) for one in seeds[0]])
@@ -104,23 +105,17 @@ def _conclusion(row: experiments.Experiment, curves: dict[str, np.ndarray]) -> s
   return f'{verdict}: {row.claim} ({found.text}).'
 
 
-def _listed(configs: Sequence[object]) -> str:
+def _listed(configs: Sequence[Config]) -> str:
   return ', '.join(str(config.seed) for config in configs)
 
 
-def _write_csv(path: pathlib.Path, rows: dict[str, list[list[dict[str, str]]]]) -> None:
+def _write_csv(path: pathlib.Path, rows: Mapping[str, list[list[dict[str, str]]]],
+               configs: Sequence[Config]) -> None:
+  named = [dict(way=name, seed=config.seed, **row) for name, seeds in rows.items()
+           for config, seed in zip(configs, seeds, strict=True) for row in seed]
   aside = path.with_suffix('.tmp')
   with open(aside, 'w', newline='') as file:
-    writer = None
-    for name, seeds in rows.items():
-      for number, seed in enumerate(seeds):
-        for one in seed:
-          writer = writer or _started(file, ['way', 'seed', *one])
-          writer.writerow([name, number, *one.values()])
+    writer = csv.DictWriter(file, named[0], lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(named)
   os.replace(aside, path)
-
-
-def _started(file, header):
-  writer = csv.writer(file, lineterminator='\n')
-  writer.writerow(header)
-  return writer

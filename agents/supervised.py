@@ -43,16 +43,13 @@ class Lane(NamedTuple):
 
 
 class Program(NamedTuple):
-  """Compiled once for all tasks; S seeds at a time."""
+  """What all seeds of a config share; compiled once for all tasks, S seeds at a time."""
+  model: learner.Model
+  num_outputs: int
   # Learners, keys [S], tasks, first step, their number -> learners, metrics [steps, S].
   train: Callable[..., tuple[LearnerState, dict[str, jax.Array]]]
-  # Parameters, keys [S], tasks, number of examples -> loss and scores [S].
+  # Parameters, keys [S], tasks -> loss and scores [S].
   evaluate: Callable[..., dict[str, jax.Array]]
-
-
-def model(config: Config, input_shape: tuple[int, ...], num_outputs: int) -> learner.Model:
-  """A network of `num_outputs` outputs on uint8 images [H, W, C], seen as stacks of one frame."""
-  return learner.make(config, (1, *input_shape), 'uint8', ActionMap(1, num_outputs, None))
 
 
 def side_by_side(config: Config) -> bool:
@@ -60,8 +57,9 @@ def side_by_side(config: Config) -> bool:
   return jax.default_backend() != 'cpu' or not torsos.TORSOS[config.torso].shared
 
 
-def make_program(config: Config, built: learner.Model) -> Program:
-  """What `Trainer` runs."""
+def make_program(config: Config, input_shape: tuple[int, ...], num_outputs: int) -> Program:
+  """Of uint8 images [H, W, C], which the network sees as stacks of one frame."""
+  built = learner.make(config, (1, *input_shape), 'uint8', ActionMap(1, num_outputs, None))
   objective = objectives.make(config, built.network)
   weights = np.ones(config.batch_size, np.float32)
 
@@ -86,21 +84,18 @@ def make_program(config: Config, built: learner.Model) -> Program:
       return aux.metrics | dict(loss=loss)
     return jax.vmap(one)(params, keys, tasks)
 
-  return Program(
-      jax.jit(train, static_argnums=4, donate_argnums=0), jax.jit(evaluate))
+  return Program(built, num_outputs, jax.jit(train, static_argnums=4, donate_argnums=0),
+                 jax.jit(evaluate))
 
 
 class Trainer:
   """Trains some seeds of one config, task after task; at the end of each comes a row of results."""
 
-  def __init__(self, lanes: Sequence[Lane], built: learner.Model, num_outputs: int,
-               stop: threading.Event):
+  def __init__(self, lanes: Sequence[Lane], program: Program, stop: threading.Event):
     """Goes on from the newest checkpoint that all lanes have; `stop` ends the run early."""
-    self._lanes, self._model, self._stop = lanes, built, stop
-    self._num_outputs = num_outputs
+    self._lanes, self._program, self._stop = lanes, program, stop
     self._config = config = lanes[0].config
-    self._program = make_program(config, built)
-    self._prober = functools.cache(lambda i: probing.make(lanes[i].config, built))
+    self._prober = functools.cache(lambda i: probing.make(lanes[i].config, program.model))
     self._keys = jnp.stack([parts_lib.key(lane.config, parts_lib.ACT) for lane in lanes])
     saved = [set(checkpoint.frames(lane.folder / 'checkpoints')) for lane in lanes]
     common = set.intersection(*saved)
@@ -118,7 +113,7 @@ class Trainer:
 
   def _start(self, lane: Lane, is_saved: bool) -> tuple[LearnerState, dict[str, Any]]:
     """A lane's learner and counters at the step that the trainer starts from."""
-    init = self._model.agent.init
+    init = self._program.model.agent.init
     if not is_saved:
       key = parts_lib.key(lane.config, parts_lib.INIT)
       return init(key), dict(sums={}, rows=dict(results=0, probes=0))
@@ -141,14 +136,15 @@ class Trainer:
       tasks = self._tasks(index)
       while self._step < (index + 1) * length and not self._stop.is_set():
         self._train(tasks, min(self._most, (index + 1) * length - self._step))
-      if self._stop.is_set():
+      if self._step < (index + 1) * length:
         break
       self._add_results(index, tasks)
       self._at_end_of(tasks)
-    if self._stop.is_set():
+    finished = self._step == config.run_length
+    if not finished and self._step > self._checkpointed:
       self._save(self._tasks(self._step // length))
     self._display.close()
-    return not self._stop.is_set()
+    return finished
 
   def _tasks(self, index: int) -> Tasks:
     drawn = [lane.task(index) for lane in self._lanes]
@@ -208,7 +204,7 @@ class Trainer:
       counters = dict(sums=self._sums[i], rows=dict(
           results=self._results[i].num_rows, probes=self._probes[i].num_rows))
       content = dict(version=1, counters=counters, num_action_dims=1,
-                     num_choices=self._num_outputs)
+                     num_choices=self._program.num_outputs)
       checkpoint.save(
           root, self._step, checkpoint.to_tensors(_at(self._states, i)), content, lambda _: None,
           checkpoint.to_tensors(self._inputs(tasks, i)))

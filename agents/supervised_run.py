@@ -35,8 +35,7 @@ def _run_arm(
   config = arm.configs[0]
   made = [streams.make(one.task, dataset, one.seed, **dict(one.stream_parameters))
           for one in arm.configs]
-  num_outputs = made[0].num_outputs
-  built = supervised.model(config, dataset.images.shape[1:], num_outputs)
+  program = supervised.make_program(config, dataset.images.shape[1:], made[0].num_outputs)
   lanes = [supervised.Lane(one, folder, stream.task)
            for one, folder, stream in zip(arm.configs, arm.folders, made, strict=True)]
   groups = [lanes] if supervised.side_by_side(config) else [[lane] for lane in lanes]
@@ -46,7 +45,7 @@ def _run_arm(
       run_id = stored['run_id'] if stored else run_folder.new_id()
       run_folder.create(lane.folder, lane.config, run_id, stored)
     for group in groups:
-      trainer = supervised.Trainer(group, built, num_outputs, stop)
+      trainer = supervised.Trainer(group, program, stop)
       if not trainer.run():
         return False
     for lane in lanes:

@@ -1,0 +1,228 @@
+"""Training on streams: seeds side by side, resumed, probed; and the script as a user starts it."""
+
+import csv
+import functools
+import json
+import pathlib
+import tempfile
+import threading
+
+import jax
+import numpy as np
+import pytest
+
+from agents import checkpoint, saved_run, script, supervised, supervised_cli, supervised_run
+from agents import config as config_lib
+from envs import datasets, streams
+from tests import runs
+
+COUNT = 40
+
+
+def tiny():
+  images = np.random.default_rng(0).integers(0, 256, (COUNT, 4, 4, 1), np.uint8)
+  return datasets.Dataset('tiny', images, np.arange(COUNT, dtype=np.int32) % 5, 5)
+
+
+def lane(folder, seed, **overrides):
+  settings = dict(
+      run_length=60, steps_per_task=20, eval_length=COUNT, checkpoint_every=20, probe_every=0)
+  config = config_lib.resolve(
+      'supervised', 'random_labels', 'mlp', ['ln', 'redo(period=7)'],
+      dict(batch_size=8, probe_observations=COUNT, probe_inputs=8, probe_targets=2, probe_steps=3,
+           probe_lanczos_steps=3), objective='classification', seed=seed,
+      **settings | overrides)
+  folder.mkdir(parents=True, exist_ok=True)
+  (folder / 'config.json').write_text(json.dumps(config_json(config)))
+  return supervised.Lane(config, folder, streams.make('random_labels', tiny(), seed).task)
+
+
+def config_json(config):
+  return json.loads(json.dumps(config.__dict__))
+
+
+@functools.cache
+def program():
+  """One for all, since compiling takes longer than all else."""
+  return supervised.make_program(lane(pathlib.Path(tempfile.mkdtemp()), 1).config, (4, 4, 1), 5)
+
+
+def train(lanes, stop=None):
+  trainer = supervised.Trainer(lanes, program(), stop or threading.Event())
+  return trainer, trainer.run()
+
+
+class StopAfter(threading.Event):
+  """Set from its `count`-th look on."""
+
+  def __init__(self, count):
+    super().__init__()
+    self.left = count
+
+  def is_set(self):
+    self.left -= 1
+    return self.left < 0
+
+
+def leaves(trainer):
+  return checkpoint.to_tensors(trainer.states)
+
+
+def test_each_task_leaves_a_row_that_says_how_it_was_learned(tmp_path):
+  trainer, finished = train([lane(tmp_path / 'a', 1)])
+  assert finished
+  rows = runs.rows(tmp_path / 'a' / 'results.csv')
+  assert [(row['iteration'], row['frame']) for row in rows] == [
+      ('0', '20'), ('1', '40'), ('2', '60')]
+  last = saved_run.load(saved_run.read(tmp_path / 'a'), 60)
+  task = streams.make('random_labels', tiny(), 1).task(2)
+  logits = last.model.network.apply(
+      last.state.params, jax.random.key(0), task.inputs[:, None]).q_values[:, 0]
+  right = np.mean(np.argmax(logits, axis=1) == task.targets)
+  assert float(rows[-1]['accuracy']) == pytest.approx(right)
+  assert 0 < float(rows[-1]['mean_accuracy']) < 1
+  # While it is learned it is known less well than at the end, but better than by chance.
+  assert float(rows[-1]['mean_loss']) > float(rows[-1]['loss']) > 0
+  np.testing.assert_array_equal(last.inputs.batch.targets, task.targets[:8])
+
+
+def test_one_seed_gives_one_result_and_another_another(tmp_path):
+  first, again, other = (
+      leaves(train([lane(tmp_path / name, seed)])[0])
+      for name, seed in (('a', 1), ('b', 1), ('c', 2)))
+  for name, tensor in first.items():
+    np.testing.assert_array_equal(tensor, again[name])
+  assert not np.array_equal(first['params/dense1/w'], other['params/dense1/w'])
+
+
+def test_seeds_side_by_side_learn_as_alone(tmp_path):
+  both = leaves(train([lane(tmp_path / 'both1', 1), lane(tmp_path / 'both2', 2)])[0])
+  for i in (1, 2):
+    alone = leaves(train([lane(tmp_path / f'alone{i}', i)])[0])
+    for name, tensor in alone.items():
+      np.testing.assert_allclose(tensor[0], both[name][i - 1], rtol=1e-2, atol=1e-3)
+    rows = [runs.rows(tmp_path / f'{kind}{i}' / 'results.csv') for kind in ('both', 'alone')]
+    for one, two in zip(*rows, strict=True):
+      assert float(one['mean_loss']) == pytest.approx(float(two['mean_loss']), rel=1e-3)
+
+
+@pytest.mark.parametrize('looks', [1, 2, 3, 5])
+def test_an_interrupted_run_goes_on_to_the_same_end(tmp_path, monkeypatch, looks):
+  monkeypatch.setattr(supervised, '_MOST_STEPS', 7)
+  whole, _ = train([lane(tmp_path / 'whole', 1)])
+  _, finished = train([lane(tmp_path / 'cut', 1)], StopAfter(looks))
+  assert not finished
+  resumed, finished = train([lane(tmp_path / 'cut', 1)])
+  assert finished
+  assert runs.rows(tmp_path / 'cut' / 'results.csv') == runs.rows(
+      tmp_path / 'whole' / 'results.csv')
+  ends = leaves(whole), leaves(resumed)
+  for name, tensor in ends[0].items():
+    np.testing.assert_array_equal(tensor, ends[1][name])
+
+
+def test_probes_leave_training_as_it_was(tmp_path):
+  plain, probed = (leaves(train([lane(tmp_path / name, 1, probe_every=every)])[0])
+                   for name, every in (('plain', 0), ('probed', 20)))
+  for name, tensor in plain.items():
+    np.testing.assert_array_equal(tensor, probed[name])
+  rows = runs.rows(tmp_path / 'probed' / 'probes.csv')
+  assert [row['frame'] for row in rows] == ['0', '20', '40', '60']
+  assert float(rows[0]['lost_since_first']) == 0 != float(rows[-1]['lost_since_first'])
+
+
+STREAMS = supervised_cli.Streams(
+    load=datasets.load, make=streams.make,
+    defaults={name: dict(row.parameters) for name, row in streams.STREAMS.items()},
+    datasets=tuple(datasets.DATASETS))
+SMALL = ('--num_tasks=2', '--steps_per_task=4', '--subset=64', '--num_seeds=2')
+
+
+@pytest.fixture(scope='module')
+def experiment(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('runs') / 'ways'
+  status, out, err = runs.run(
+      'run_supervised.py', '--experiment=ways', f'--run_dir={folder}', *SMALL)
+  assert status == script.DONE, err
+  return folder
+
+
+def test_an_experiment_leaves_curves_figure_report_and_comparison(experiment):
+  with open(experiment / 'curves.csv', newline='') as file:
+    rows = list(csv.DictReader(file))
+  assert [(row['way'], row['seed'], row['iteration']) for row in rows] == [
+      (way, seed, task) for way in ('none', 'ln', 'l2', 'ln+l2') for seed in '12' for task in '01']
+  assert all(np.isfinite(float(row['loss'])) for row in rows)
+  assert (experiment / 'figure.png').read_bytes()[:4] == b'\x89PNG'
+  assert '<svg' in (experiment / 'figure.svg').read_text()
+  text = (experiment / 'report.md').read_text()
+  assert 'mnist_5k' in text and 'seeds 1, 2' in text and 'ln+l2' in text
+  assert 'expected shape' in text
+  assert (experiment / 'comparison.html').exists()
+  for way in ('none', 'ln+l2'):
+    config = json.loads((experiment / way / 'seed2' / 'config.json').read_text())
+    assert config['dataset'] == 'mnist_5k' and ['subset', 64] in config['stream_parameters']
+    assert (experiment / way / 'seed2' / 'report.html').exists()
+
+
+def test_what_is_done_is_not_done_again(experiment):
+  before = {path: path.stat().st_mtime_ns for path in experiment.rglob('learner.safetensors')}
+  argv = ['run', '--experiment=ways', f'--run_dir={experiment}', '--resume', *SMALL]
+  assert supervised_run.run(STREAMS, argv) == script.DONE
+  after = {path: path.stat().st_mtime_ns for path in experiment.rglob('learner.safetensors')}
+  assert before == after and before
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['--experiment=random_label'], 'experiment=random_label: unknown; did you mean random_labels'),
+    (['--experiment=ways,ways'], 'interventions=ways: given twice|must name one'),
+    (['--experiment=random_labels(part=2)'], 'random_labels=part: unknown; known are fraction'),
+    (['--experiment=random_labels(fraction=2)'], r'random_labels.fraction=2.0: must be above 0'),
+    (['--experiment=random_labels(fraction=x)'], 'random_labels.fraction=x: must be a number'),
+    (['--network=vgg'], 'agent=vgg: unknown'),
+    (['--network=dqn'], 'agent=dqn: is not for supervised; use one of mlp, cnn, resnet18'),
+    (['--dataset=imagenet'], 'dataset=imagenet: unknown'),
+    (['--dataset=cifar10'], 'dataset=cifar10: needs data_dir'),
+    (['--data_dir=/nowhere'], 'data_dir=/nowhere: must be a folder'),
+    (['--num_tasks=0'], 'num_tasks=0: must be at least 1'),
+    (['--num_seeds=0'], 'num_seeds=0: must be at least 1'),
+    (['--subset=9999'], 'subset=9999: must be from 0 to 5000, which mnist_5k has'),
+    (['--sweep=learning_rate'], 'sweep=learning_rate: must be name=a,b,c'),
+    (['--sweep=learning_rat=1,2'], 'set=learning_rat: unknown; did you mean learning_rate'),
+    (['--interventions=so'], 'distribution=hl_gauss: the outputs are classes already'),
+    (['--interventions=lm'], 'interventions=lm: unknown'),
+    (['--probe_every_tasks=-1'], 'probe_every_tasks=-1: must be at least 0'),
+    (['--probe_size=big'], 'probe_size=big: unknown'),
+    (['--resume'], 'resume=true: needs --run_dir'),
+    (['--list=games'], 'list=games: unknown'),
+    (['pong'], 'argument=pong: must be a flag')])
+def test_bad_arguments_are_refused(tmp_path, arguments, message):
+  with pytest.raises(ValueError, match=message):
+    supervised_cli.parse(STREAMS, ['run', f'--run_dir={tmp_path}/run', *arguments]
+                         if arguments != ['--resume'] else ['run', *arguments])
+  assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize('table, some', [
+    ('experiments', 'shift_severity: Do sudden'), ('networks', 'resnet18: ResNet-18'),
+    ('datasets', 'cifar10'), ('interventions', 'redo: ')])
+def test_tables_are_listed(table, some):
+  assert some in supervised_cli.parse(STREAMS, ['run', f'--list={table}'])
+
+
+def test_a_sweep_is_a_way_for_each_combination(tmp_path):
+  command = supervised_cli.parse(STREAMS, [
+      'run', '--sweep=learning_rate=0.1,0.01', '--sweep=batch_size=8,16,32', '--interventions=ln',
+      f'--run_dir={tmp_path}/run'])
+  found = {arm.name: (arm.configs[0].learning_rate, arm.configs[0].batch_size)
+           for arm in command.arms}
+  assert len(found) == 6
+  assert found['ln learning_rate=0.01 batch_size=16'] == (0.01, 16)
+
+
+def test_gradual_changes_sum_to_as_much_as_sudden_ones(tmp_path):
+  command = supervised_cli.parse(STREAMS, [
+      'run', '--experiment=shift_severity', f'--run_dir={tmp_path}/run'])
+  lengths = {arm.name: (arm.configs[0].run_length, arm.configs[0].steps_per_task)
+             for arm in command.arms}
+  assert lengths == {'1': (20_000, 1_000), '0.1': (20_000, 100), '0.01': (20_000, 10)}
