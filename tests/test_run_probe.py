@@ -1,0 +1,188 @@
+"""run_probe.py: saved checkpoints probed as in training, several runs compared, bad ones said."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from safetensors import numpy as safetensors
+
+from agents import probe_cli, script
+from tests import runs
+
+PROBE = ('--set=probe_kind=labels', '--set=probe_steps=2')
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+  """A run of 100 steps with probes and checkpoints at 0, 50 and 100."""
+  folder = tmp_path_factory.mktemp('runs') / 'run'
+  status, _, err = runs.run(
+      'run_control.py', *runs.SMALL, '--num_steps=100', '--eval_every_steps=100',
+      '--eval_steps=10', '--probe_every_steps=50', '--checkpoint_every_steps=50', '--track=',
+      '--set=probe_pool_size=8', '--set=probe_batch_size=8', '--set=probe_inputs=8',
+      '--set=probe_lanczos_steps=3', f'--run_dir={folder}')
+  assert status == 0, err
+  return folder
+
+
+@pytest.fixture
+def copy(run, tmp_path):
+  shutil.copytree(run, tmp_path / 'run')
+  return tmp_path / 'run'
+
+
+def probe(*arguments):
+  return probe_cli.run(['run_probe.py', *arguments])
+
+
+def test_a_checkpoint_says_what_training_said_to_the_bit(run, tmp_path):
+  status, _, err = runs.run(
+      'run_probe.py', f'--run_dir={run}', f'--out_dir={tmp_path / "again"}')
+  assert status == 0, err
+  rows = runs.rows(run / 'probes.csv')
+  assert [row['frame'] for row in rows] == ['0', '50', '100']
+  assert runs.rows(tmp_path / 'again' / 'probes.csv') == rows
+  for frame in ('0', '100'):
+    with (np.load(run / 'probes' / f'{frame}.npz') as one,
+          np.load(tmp_path / 'again' / 'probes' / f'{frame}.npz') as other):
+      assert one.keys() == other.keys()
+      for name in one:
+        np.testing.assert_array_equal(one[name], other[name])
+  assert 'Evaluation return' in (tmp_path / 'again' / 'report.html').read_text()
+
+
+def test_other_settings_go_into_a_folder_of_their_own(copy):
+  before = {path: path.read_bytes() for path in copy.rglob('*') if path.is_file()}
+  assert probe(f'--run_dir={copy}', '--checkpoint=newest', *PROBE) == script.DONE
+  folder = copy / 'probed-small'
+  rows = runs.rows(folder / 'probes.csv')
+  assert [row['frame'] for row in rows] == ['0', '100']  # the first one is the control
+  assert rows[0]['num_steps'] == '2'
+  assert json.loads((folder / 'config.json').read_text())['probe_kind'] == 'labels'
+  assert {path: path.read_bytes() for path in before} == before
+  # Those that are there are kept.
+  kept = (folder / 'probes' / '0.npz').stat().st_mtime_ns
+  assert probe(f'--run_dir={copy}', '--checkpoint=50,100', *PROBE) == script.DONE
+  assert [row['frame'] for row in runs.rows(folder / 'probes.csv')] == ['0', '100', '50']
+  assert (folder / 'probes' / '0.npz').stat().st_mtime_ns == kept
+  with pytest.raises(ValueError, match='out_dir=.*probed-small: holds probes with other settings'):
+    probe(f'--run_dir={copy}', '--set=probe_steps=1')
+
+
+def test_several_runs_are_compared_from_what_they_hold(run, copy, tmp_path):
+  config = json.loads((copy / 'config.json').read_text())
+  (copy / 'config.json').write_text(json.dumps(config | {'seed': 2}))
+  out = tmp_path / 'compared'
+  assert probe(f'--run_dir={run},{copy}', f'--out_dir={out}') == script.DONE
+  assert '2 runs compared' in (out / 'comparison.html').read_text()
+  assert not (copy / 'probed-small').exists()
+
+
+def damaged(change):
+  def apply(folder):
+    path = folder / 'checkpoints' / '50' / 'learner.safetensors'
+    tensors = safetensors.load_file(path)
+    change(tensors)
+    safetensors.save_file(tensors, path)
+  return apply
+
+
+def truncated(name):
+  def apply(folder):
+    path = folder / 'checkpoints' / '50' / name
+    path.write_bytes(path.read_bytes()[:100])
+  return apply
+
+
+def without(name):
+  def apply(folder):
+    path = folder / 'checkpoints' / '50' / 'probe.safetensors'
+    tensors = safetensors.load_file(path)
+    del tensors[name]
+    safetensors.save_file(tensors, path)
+  return apply
+
+
+@pytest.mark.parametrize('change, message', [
+    (truncated('learner.safetensors'), 'checkpoints/50: cannot be read'),
+    (truncated('probe.safetensors'), 'checkpoints/50: cannot be read'),
+    (lambda folder: (folder / 'checkpoints' / '50' / 'state.json').write_text('{'),
+     'checkpoints/50: cannot be read'),
+    (damaged(lambda tensors: tensors.pop('params/dense1/w')), 'tensor params/dense1/w: missing'),
+    (damaged(lambda tensors: tensors.update({'params/dense1/b': np.zeros(3, np.float32)})),
+     r'tensor params/dense1/b: is float32\(3,\), must be float32\(64,\)'),
+    (without('batch/r_t'), 'probe.safetensors: must hold batch/r_t; it does not')])
+def test_a_checkpoint_that_cannot_be_used_is_said_and_the_rest_probed(
+    copy, caplog, change, message):
+  change(copy)
+  assert probe(f'--run_dir={copy}', *PROBE) == script.FAILED
+  assert [row['frame'] for row in runs.rows(copy / 'probed-small' / 'probes.csv')] == ['0', '100']
+  assert (copy / 'probed-small' / 'report.html').exists()
+  said = [record.getMessage() for record in caplog.records if record.levelname == 'ERROR']
+  assert len(said) == 1 and said[0].startswith('50 steps: not probed: ')
+  assert re.search(message, said[0])
+
+
+def test_a_network_that_is_not_finite_is_called_broken(copy):
+  path = copy / 'checkpoints' / '100' / 'learner.safetensors'
+  tensors = safetensors.load_file(path)
+  tensors['params/dense1/w'][0, 0] = np.nan
+  safetensors.save_file(tensors, path)
+  assert probe(f'--run_dir={copy}', '--checkpoint=newest') == script.DONE
+  assert 'The network is broken' in (copy / 'probed-small' / 'report.md').read_text()
+
+
+def edit(**changes):
+  def apply(folder):
+    content = json.loads((folder / 'config.json').read_text()) | changes
+    (folder / 'config.json').write_text(json.dumps(
+        {name: value for name, value in content.items() if value is not None}))
+  return apply
+
+
+@pytest.mark.parametrize('change, arguments, message', [
+    (lambda folder: shutil.rmtree(folder / 'checkpoints'), [],
+     'run_dir=.*run: must hold checkpoints; there is none'),
+    (lambda folder: (folder / 'config.json').unlink(), [], 'run_dir=.*run: must be a run; config'),
+    (lambda folder: (folder / 'config.json').write_text('[1'), [], 'run_dir=.*: must be a run'),
+    (edit(torso='vgg'), [], 'run_dir=.*config.json: torso=vgg: must be one of'),
+    (edit(new_setting=1), [],
+     r'must be of a version with these settings; its config.json has new_setting \(written by'),
+    (edit(batch_size=None, double=None), [], 'its config.json lacks batch_size, double'),
+    (edit(), ['--checkpoint=70'], 'checkpoint=70: must be one that .* holds, 0, 50, 100'),
+    (edit(), ['--checkpoint=last'], 'checkpoint=last: must be a whole number'),
+    (edit(), ['--checkpoint='], 'checkpoint=: must be all, newest or frames'),
+    (edit(), ['--set=learning_rate=1'], 'set=learning_rate: must be a setting of the probe'),
+    (edit(), ['--set=probe_every=1'], 'set=probe_every: must be a setting of the probe'),
+    (edit(), ['--set=probe_kind=sin'], 'probe_kind=sin: must be one of sine, network, labels'),
+    (edit(), ['--probe_size=large'], 'probe_size=large: unknown'),
+    (edit(), ['--set=probe_pool_size=9999'], 'probe_pool_size=9999: must be at most'),
+    (edit(), ['run'], 'argument=run: must be a flag')])
+def test_bad_arguments_are_refused(copy, change, arguments, message):
+  change(copy)
+  with pytest.raises(ValueError, match=message):
+    probe(f'--run_dir={copy}', *arguments)
+  assert not (copy / 'probed-small').exists()
+
+
+def test_what_is_missing_on_the_command_line_is_named(run):
+  with pytest.raises(ValueError, match='run_dir=: must name the folder of a run'):
+    probe()
+  with pytest.raises(ValueError, match='out_dir=: must name a folder for the comparison'):
+    probe(f'--run_dir={run},{run}')
+
+
+def test_too_few_observations_are_said(copy, caplog):
+  arguments = ['--set=probe_observations=100', '--set=probe_pool_size=90']
+  assert probe(f'--run_dir={copy}', '--checkpoint=newest', *arguments) == script.FAILED
+  assert any('observations: 64 given, but the probe fits a pool of size.pool_size=90'
+             in record.getMessage() for record in caplog.records)
+
+
+def test_an_out_dir_with_other_files_is_refused(run, tmp_path):
+  (tmp_path / 'notes.txt').write_text('mine')
+  with pytest.raises(ValueError, match='out_dir=.*: must be new, empty or of an earlier such call'):
+    probe(f'--run_dir={run}', f'--out_dir={tmp_path}')
+  assert [path.name for path in tmp_path.iterdir()] == ['notes.txt']
