@@ -206,3 +206,32 @@ def test_a_network_of_nan_is_counted_and_not_averaged():
                'feature_rank', 'ntk/mean_norm', 'loss_ntk/srank', 'gradient_dormant/total',
                'shift/dense1', 'aligned'):
     assert np.isnan(row[name]), name
+
+
+def test_what_was_lost_since_the_first_probe_is_paired_by_target(measured):
+  first_row, first = measured
+  assert [first_row[f'lost_since_first{end}'] for end in ('', '_low', '_high')] == [0, 0, 0]
+  row, arrays = measure(jax.tree.map(lambda leaf: 0.1 * leaf, PARAMS), first=first)
+  each = [random_target.lost(*(random_target.RandomTargetFit(
+      *(found[f'{name}_{field}'] for field in random_target.RandomTargetFit._fields))
+      for name in ('agent', 'fresh'))) for found in (arrays, first)]
+  differences = each[0] - each[1]
+  assert row['lost_since_first'] == pytest.approx(differences.mean())
+  assert differences.min() <= row['lost_since_first_low'] <= row['lost_since_first_high']
+  assert row['lost_since_first'] != row['plasticity_lost']
+
+
+@pytest.mark.parametrize('first', [{}, {'agent_final_losses': np.zeros(2)}])
+def test_a_first_probe_of_another_size_gives_no_loss_since(first):
+  row, _ = measure(first=first)
+  assert np.isnan([row['lost_since_first'], row['lost_since_first_low']]).all()
+  assert np.isfinite(row['plasticity_lost'])
+
+
+@pytest.mark.parametrize('kind', record.KINDS)
+def test_every_kind_of_target_gives_a_row(kind):
+  sizes = SIZES._replace(kind=kind, state=SIZES.state._replace(trace_kernel=False))
+  row, _ = record.measure(SUBJECT, state(PARAMS), FRESH, INPUTS, record.References(PARAMS, None),
+                          jax.random.key(1), sizes)
+  assert row['plasticity_lost'] == pytest.approx(row['plasticity_fresh'] - row['plasticity'])
+  assert np.isfinite(row['plasticity_lost_high'])

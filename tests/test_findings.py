@@ -1,0 +1,60 @@
+"""The stated tests on curves: what they call there, not there and undecided."""
+
+import numpy as np
+import pytest
+
+from agents import findings
+
+SEEDS = np.array([[-0.01], [0.0], [0.01]])  # three seeds, a little apart
+
+
+def curve(*tasks):
+  return SEEDS + np.array(tasks, float)
+
+
+def noisy(*tasks):
+  return 30 * SEEDS + np.array(tasks, float)
+
+
+def test_an_interval_by_hand():
+  found = findings.interval(np.array([1.0, 2.0, 3.0]))
+  assert found.mean == 2 and found.high == pytest.approx(2 + 4.302653 / np.sqrt(3), rel=1e-6)
+  assert findings.interval(np.array([4.0])) == (4.0, -np.inf, np.inf)
+
+
+def test_late_is_the_last_quarter():
+  assert findings.late(np.arange(8.0)[None]).tolist() == [6.5]
+  assert findings.late(np.arange(3.0)[None]).tolist() == [2.0]
+
+
+@pytest.mark.parametrize('curves, holds', [
+    (dict(a=curve(1, 0.9), b=curve(1, 0.5), c=curve(1, 0.9)), True),
+    (dict(a=curve(1, 0.9), b=curve(1, 0.5), c=curve(1, 0.95)), False),  # in pairs c is better
+    (dict(a=curve(1, 0.5), b=curve(1, 0.9)), False),
+    (dict(a=noisy(1, 0.9), b=-noisy(-1, -0.8)), None)])  # no pair agrees on the lead
+def test_best_or_tied(curves, holds):
+  assert findings.best_or_tied('a', above='b')(curves).holds is holds
+
+
+@pytest.mark.parametrize('curves, holds', [
+    (dict(a=curve(1, 3), b=curve(1, 2), c=curve(1, 1)), True),
+    (dict(a=curve(1, 3), b=curve(1, 1), c=curve(1, 2)), False),
+    (dict(a=noisy(1, 3), b=-noisy(-1, -2.9), c=curve(1, 1)), None)])
+def test_ordered(curves, holds):
+  assert findings.ordered(('a', 'b', 'c'))(curves).holds is holds
+
+
+@pytest.mark.parametrize('curves, holds', [
+    (dict(a=curve(1, 1, 1, 1), b=curve(1, 0.8, 0.6, 0.4)), True),
+    (dict(a=curve(1, 1, 1, 0.1), b=curve(0, 0, 0, 0)), False),
+    (dict(a=SEEDS * [1, 1, 1, 9], b=curve(0, 0, 0, 0)), None)])
+def test_growing_gap(curves, holds):
+  found = findings.growing_gap('a', 'b')(curves)
+  assert found.holds is holds
+  assert 'a on b' in found.text
+
+
+def test_seeds_are_compared_in_pairs():
+  # Seeds differ by more than the ways do, which differ alike in each.
+  found = findings.difference(dict(a=noisy(1.0), b=noisy(0.9)), 'a', 'b')
+  assert found.low == pytest.approx(0.1) and found.high == pytest.approx(0.1)
