@@ -7,7 +7,8 @@ from envs import datasets, streams
 
 STREAMS = supervised_cli.Streams(
     load=datasets.load, make=streams.make,
-    defaults={name: dict(row.parameters) for name, row in streams.STREAMS.items()},
+    defaults={name: {key: known.default for key, known in row.parameters.items()}
+              for name, row in streams.STREAMS.items()},
     datasets=tuple(datasets.DATASETS))
 
 if __name__ == '__main__':

