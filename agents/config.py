@@ -37,6 +37,8 @@ class Config:
   probe_every: int = 50_000
   checkpoint_every: int = 50_000
   steps_per_task: int = 1_000  # Supervised
+  trace_steps: int = 0  # Supervised: first updates on each task that are measured one by one
+  trace_every: int = 10  # or every so many of them
 
   # Network.
   torso: str = 'mlp'  # a row of networks/torsos.py
@@ -51,6 +53,7 @@ class Config:
   auxiliary_outputs: int = 0  # linear outputs of the torso beside the Q-values
   injection: bool = False  # the head has two copies, whose difference may be added to it
   initializer: str = 'uniform_fan_in'  # a row of INITIALIZERS in networks/layers.py
+  initial_scale: float = 1.0  # of initial kernels, times what the initializer draws
   shared_bias: bool = False  # one bias for all outputs
   bins: int = 2  # choices in each dimension of a continuous action
   num_critics: int = 1  # act on their maximum, learn from their mean

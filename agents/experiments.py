@@ -31,7 +31,8 @@ class Experiment(NamedTuple):
   question: str
   stream: str  # a row of envs/streams.py
   parameters: Mapping[str, Any] = {}  # of the stream
-  metric: str = 'mean_accuracy'  # a column of results.csv
+  metric: str = 'mean_accuracy'  # a column of `file`, whose last row of each task counts
+  file: str = 'results'  # or trace
   claim: str = ''  # what `expected` tests
   dataset: str = 'mnist'  # a row of envs/datasets.py
   settings: Mapping[str, Any] = {}  # Config fields
@@ -77,6 +78,32 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         claim='LayerNorm with L2 is best or tied, and better than nothing',
         expected=findings.best_or_tied('ln+l2', above='none'),
         small=Size(12, 1_000, 1_280, 2)),
+    'target_offset': Experiment(
+        'Does a large mean of the regression targets cost what is learned after it? '
+        '(figure 1 left)', 'target_offset', dict(later_offset=0.0), metric='mean_squared_error',
+        arms={'0': Arm(stream=dict(offset=0.0)), '1': Arm(stream=dict(offset=1.0)),
+              '10': Arm(stream=dict(offset=10.0)), '100': Arm(stream=dict(offset=100.0)),
+              '100 ln': Arm('ln', stream=dict(offset=100.0))},
+        claim='the larger the mean was, the more slowly targets of mean zero are learned',
+        expected=findings.ordered(('0', '1', '10', '100')),
+        small=Size(2, 2_000, 1_280, 3), full=Size(2, 20_000, 0, 5)),
+    'parameter_scale': Experiment(
+        'Are larger parameters sharper, and do they learn more slowly? (figure 3 left)',
+        'random_labels',
+        arms={f'{scale:g}': Arm(settings=dict(initial_scale=scale))
+              for scale in (1.0, 2.0, 4.0, 8.0)},
+        claim='the larger the initial kernels, the more slowly random labels are learned',
+        expected=findings.ordered(('1', '2', '4', '8')),
+        small=Size(1, 1_000, 1_280, 3), full=Size(1, 10_000, 0, 5)),
+    'task_change': Experiment(
+        'What happens in the first updates after a change, and what does LayerNorm undo of it? '
+        '(figure 2)', 'random_labels', metric='dead/total', file='trace',
+        settings=dict(trace_steps=400, trace_every=20),
+        arms={'none': Arm(), 'ln': Arm('ln'), 'gelu': Arm('gelu'), 'gelu+ln': Arm('gelu,ln'),
+              'leaky': Arm('leaky'), 'leaky+ln': Arm('leaky,ln')},
+        claim='400 updates after a change fewer units are dead with LayerNorm than without',
+        expected=findings.ordered(('ln', 'none')),
+        small=Size(6, 1_000, 1_280, 2)),
     'shift_severity': Experiment(
         'Do sudden changes cost more plasticity than gradual ones of the same total? '
         '(figure 1 right)', 'random_labels',

@@ -12,7 +12,11 @@ from agents import experiments, findings, metrics, supervised_cli
 from agents.config import Config
 from probes import comparison
 
-_SMALLER_IS_BETTER = ('mean_squared_error', 'squared_error', 'loss')
+# What makes numbers of a metric the more the better; of the others they are so.
+_MERITS = {
+    'mean_squared_error': lambda values: -np.log10(values),  # by orders of magnitude
+    'dead/total': lambda values: -values, 'linear/total': lambda values: -values}
+_TRACED = ('entropy', 'dead/total', 'linear/total', 'aligned')
 _MOST_COLOURS = 10
 
 
@@ -22,16 +26,18 @@ def write(command: supervised_cli.Command) -> pathlib.Path:
   curves.csv has a row for each way, seed and task: the columns of the runs' results.csv.
   """
   row = experiments.EXPERIMENTS[command.experiment]
-  rows = {arm.name: [metrics.read_rows(folder / 'results.csv') for folder in arm.folders]
-          for arm in command.arms}
-  _write_csv(command.folder / 'curves.csv', rows, command.arms[0].configs)
+  rows = {name: _rows(command, name) for name in ('results', 'trace')}
+  _write_csv(command.folder / 'curves.csv', rows['results'], command.arms[0].configs)
+  counted = {name: [_last_of_each_task(one) for one in seeds]
+             for name, seeds in rows[row.file].items()}
   curves = {name: np.array([[float(one[row.metric]) for one in seed] for seed in seeds])
-            for name, seeds in rows.items()}
+            for name, seeds in counted.items()}
   steps = {name: np.array([float(one['frame']) for one in seeds[0]])
-           for name, seeds in rows.items()}
-  drawn = draw(steps, curves, row.metric)
-  for kind in ('png', 'svg'):
-    drawn.savefig(command.folder / f'figure.{kind}', dpi=120)
+           for name, seeds in counted.items()}
+  _save(draw(steps, curves, row.metric), command.folder, 'figure')
+  if any(seed for seeds in rows['trace'].values() for seed in seeds):
+    _write_csv(command.folder / 'trace.csv', rows['trace'], command.arms[0].configs)
+    _save(draw_traces(rows['trace']), command.folder, 'transient')
   if len([folder for arm in command.arms for folder in arm.folders]) > 1:
     comparison.write_comparison(
         [folder for arm in command.arms for folder in arm.folders], command.folder)
@@ -40,6 +46,38 @@ def write(command: supervised_cli.Command) -> pathlib.Path:
   aside.write_text(_text(command, row, curves))
   os.replace(aside, path)
   return path
+
+
+def _rows(command: supervised_cli.Command, file: str) -> dict[str, list[list[dict[str, str]]]]:
+  """Rows of a file of each run: way -> seed -> rows."""
+  return {arm.name: [metrics.read_rows(folder / f'{file}.csv') for folder in arm.folders]
+          for arm in command.arms}
+
+
+def _last_of_each_task(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+  return list({row['iteration']: row for row in rows}.values())
+
+
+def _save(drawn: figure_lib.Figure, folder: pathlib.Path, name: str) -> None:
+  for kind in ('png', 'svg'):
+    drawn.savefig(folder / f'{name}.{kind}', dpi=120)
+
+
+def draw_traces(rows: dict[str, list[list[dict[str, str]]]]) -> figure_lib.Figure:
+  """What the first updates after a change do, means over seeds and the later half of changes."""
+  figure = figure_lib.Figure(figsize=(12, 3.2), layout='constrained')
+  panels = figure.subplots(1, len(_TRACED))
+  for i, (name, seeds) in enumerate(rows.items()):
+    last = max(int(row['iteration']) for row in seeds[0])
+    late = [row for seed in seeds for row in seed if 2 * int(row['iteration']) >= last]
+    since = sorted({int(row['since_change']) for row in late})
+    for panel, column in zip(panels, _TRACED, strict=True):
+      means = [np.mean([float(row[column]) for row in late if int(row['since_change']) == step])
+               for step in since]
+      panel.plot(since, means, color=f'C{i % _MOST_COLOURS}', label=name)
+      panel.set(title=column, xlabel='updates since the change')
+  panels[0].legend(fontsize=8)
+  return figure
 
 
 def draw(
@@ -63,6 +101,9 @@ def draw(
   left.set(xlabel='updates', ylabel=label)
   right.set(xlabel=f'{label}, last quarter, 95% interval', yticks=range(len(ranked)),
             yticklabels=ranked)
+  if metric == 'mean_squared_error':
+    left.set_yscale('log')
+    right.set_xscale('log')
   if 1 < len(curves) <= _MOST_COLOURS:
     left.legend(fontsize=8)
   return figure
@@ -70,8 +111,11 @@ def draw(
 
 def _ranked(curves: dict[str, np.ndarray], metric: str) -> list[str]:
   """Ways, the worst first."""
-  sign = -1 if metric in _SMALLER_IS_BETTER else 1
-  return sorted(curves, key=lambda name: sign * findings.late(curves[name]).mean())
+  return sorted(curves, key=lambda name: findings.late(_merit(metric, curves[name])).mean())
+
+
+def _merit(metric: str, values: np.ndarray) -> np.ndarray:
+  return _MERITS.get(metric, lambda values: values)(values)
 
 
 def _text(
@@ -85,7 +129,8 @@ def _text(
       f'{config.agent}, {command.dataset.name}, stream `{config.task}` with '
       f'{", ".join(f"{name}={value}" for name, value in config.stream_parameters)}; '
       f'{config.run_length:,} updates; seeds {_listed(command.arms[0].configs)}.', '',
-      '![curves](figure.png)', '', _conclusion(row, curves), '',
+      '![curves](figure.png)', *([] if not config.trace_steps else [
+          '', '![after a change](transient.png)']), '', _conclusion(row, curves), '',
       f'| way | {label}, first task | last quarter of the tasks | 95% interval |',
       '|---|---:|---:|---:|']
   for name in reversed(_ranked(curves, row.metric)):
@@ -98,8 +143,7 @@ def _text(
 def _conclusion(row: experiments.Experiment, curves: dict[str, np.ndarray]) -> str:
   if not row.expected or curves.keys() != row.arms.keys():
     return 'No shape is expected of these ways.'
-  sign = -1 if row.metric in _SMALLER_IS_BETTER else 1
-  found = row.expected({name: sign * values for name, values in curves.items()})
+  found = row.expected({name: _merit(row.metric, values) for name, values in curves.items()})
   verdict = {True: 'The expected shape is there', False: 'The expected shape is not there',
              None: 'Whether the expected shape is there the intervals do not say'}[found.holds]
   return f'{verdict}: {row.claim} ({found.text}).'

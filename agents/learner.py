@@ -80,7 +80,7 @@ def make_agent(
 
   def init(key: Array) -> LearnerState:
     key, init_key = jax.random.split(key)
-    params = network.init(init_key)
+    params = _scaled(network.init(init_key), config.initial_scale)
     # The target is a copy of its own: an update may not give one buffer away twice.
     target_params = jax.tree.map(jnp.copy, params) if objective.has_target else {}
     memory = {name: jax.tree.map(jnp.copy, mechanism.remember(params))
@@ -148,6 +148,14 @@ def make_losses(config: Config, network: network_types.QNetwork) -> Callable[...
     return objective.loss(params, target, key, batch, 1.0, training)[1].each
 
   return losses_of
+
+
+def _scaled(params: network_types.Params, factor: float) -> network_types.Params:
+  """The parameters with their kernels multiplied."""
+  if factor == 1:
+    return params
+  return {module: {name: factor * leaf if name == 'w' else leaf for name, leaf in leaves.items()}
+          for module, leaves in params.items()}
 
 
 def _penalty(

@@ -22,9 +22,11 @@ from agents.config import Config
 from agents.display import Display, log
 from agents.state import LearnerState
 from networks import torsos
+from probes import transient
 from probes.subject import Inputs
 
 _KEEP = 2  # newest checkpoints that are kept, beside the probed ones
+_FILES = ('results', 'probes', 'trace')
 _MOST_STEPS = 1_000  # in one dispatch: a stop is noticed between two of them
 
 
@@ -104,10 +106,10 @@ class Trainer:
     found = [self._start(lane, bool(common)) for lane in lanes]
     self._states = _stack([state for state, _ in found])
     self._sums = [counters['sums'] for _, counters in found]
-    self._results, self._probes = (
+    self._results, self._probes, self._traces = (
         [metrics.CsvFile(lane.folder / f'{name}.csv', counters['rows'][name])
          for lane, (_, counters) in zip(lanes, found, strict=True)]
-        for name in ('results', 'probes'))
+        for name in _FILES)
     self._most = 1 if not side_by_side(config) else _MOST_STEPS
     self._display = Display(config.run_length, config.unit, self._step, self._step)
 
@@ -116,7 +118,7 @@ class Trainer:
     init = self._program.model.agent.init
     if not is_saved:
       key = parts_lib.key(lane.config, parts_lib.INIT)
-      return init(key), dict(sums={}, rows=dict(results=0, probes=0))
+      return init(key), dict(sums={}, rows=dict.fromkeys(_FILES, 0))
     folder = lane.folder / 'checkpoints' / str(self._step)
     tensors, content = checkpoint.load(folder)
     template = jax.eval_shape(init, jax.random.key(0))
@@ -135,7 +137,8 @@ class Trainer:
     for index in range(self._step // length, config.run_length // length):
       tasks = self._tasks(index)
       while self._step < (index + 1) * length and not self._stop.is_set():
-        self._train(tasks, min(self._most, (index + 1) * length - self._step))
+        self._trace(tasks, index)
+        self._train(tasks, self._until_next(index))
       if self._step < (index + 1) * length:
         break
       self._add_results(index, tasks)
@@ -145,6 +148,23 @@ class Trainer:
       self._save(self._tasks(self._step // length))
     self._display.close()
     return finished
+
+  def _until_next(self, index: int) -> int:
+    """Updates to the end of the task, or to what is traced or may be stopped before."""
+    config, done = self._config, self._step - index * self._config.steps_per_task
+    left = min(self._most, config.steps_per_task - done)
+    return min(left, config.trace_every) if done < config.trace_steps else left
+
+  def _trace(self, tasks: Tasks, index: int) -> None:
+    """A row a lane where the first updates on a task are looked at one by one."""
+    config, done = self._config, self._step - index * self._config.steps_per_task
+    if done >= config.trace_steps or self._step <= self._traces[0].last_frame:
+      return
+    for i, file in enumerate(self._traces):
+      key = parts_lib.key(self._lanes[i].config, parts_lib.PROBE)
+      found = transient.measure(
+          self._prober(i).subject, _at(self._states, i).params, self._inputs(tasks, i), key)
+      file.append(dict(iteration=index, frame=self._step, since_change=done, **found))
 
   def _tasks(self, index: int) -> Tasks:
     drawn = [lane.task(index) for lane in self._lanes]
@@ -202,7 +222,8 @@ class Trainer:
     for i, lane in enumerate(self._lanes):
       root = lane.folder / 'checkpoints'
       counters = dict(sums=self._sums[i], rows=dict(
-          results=self._results[i].num_rows, probes=self._probes[i].num_rows))
+          results=self._results[i].num_rows, probes=self._probes[i].num_rows,
+          trace=self._traces[i].num_rows))
       content = dict(version=1, counters=counters, num_action_dims=1,
                      num_choices=self._program.num_outputs)
       checkpoint.save(

@@ -19,11 +19,12 @@ def products(network: types.QNetwork, gradients: types.Params, observations: np.
              key: jax.Array) -> np.ndarray:
   """Returns <g_j, x_i>: [B, ..., units], as the first layer's outputs before any normalization.
 
-  In a convolution x_i is the patch at each position. Biases have no part in it.
+  In a convolution x_i is the patch at each position. Biases have no part in it. Where the network
+  divides kernels by their singular value, all products are divided by one positive number.
 
   Args:
     network: the network.
-    gradients: of the loss, like the network's parameters.
+    gradients: of the loss, like the network's parameters; its statistics are its own.
     observations: [B, *observation]; all at once.
     key: for networks with noise.
   """
@@ -46,7 +47,8 @@ def aligned_fraction(dots: np.ndarray) -> float:
 def _products(apply: Callable, gradients: types.Params, key: jax.Array,
               observations: jax.Array) -> jax.Array:
   # The first layer's outputs, were the gradients its weights. What comes after it is not computed.
-  weights = {module: {name: leaf if name == 'w' else jnp.zeros_like(leaf)
+  kept = 'w', *types.STATISTICS
+  weights = {module: {name: leaf if name in kept else jnp.zeros_like(leaf)
                       for name, leaf in leaves.items()} for module, leaves in gradients.items()}
   outputs = []
 

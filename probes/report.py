@@ -30,7 +30,8 @@ def _context(run: run_data.Run, name: str) -> dict[str, Any]:
       evaluations=tables.evaluations(run.results, unit) if run.results else None,
       probes=tables.probes(run.probes, unit) if run.probes else None,
       layers=tables.by_layer(run.probes) if run.probes else [],
-      settings=tables.settings(run.config), schema=tables.schema())
+      settings=tables.settings(run.config), schema=tables.schema(),
+      arrays=tables.arrays())
 
 
 def _facts(run: run_data.Run, unit: str) -> list[tuple[str, str]]:

@@ -35,7 +35,7 @@ def measure(subject: Subject, state: State, inputs: Inputs, key: jax.Array,
   pieces = (
       _units(subject.network, state.params, inputs.observations, key),
       _features(subject.network, state.params, inputs.observations, key),
-      _gradients(subject.network, gradient, rows, key),
+      _gradients(subject.network, gradient, data[0].statistics, rows, key),
       _parameters(state, params), _curvature(subject, params, data, key, sizes.lanczos_steps),
       _kernels(subject, params, data, rows, sizes.trace_kernel))
   measured = Measured({}, {})
@@ -81,9 +81,9 @@ def _features(network: types.QNetwork, params: types.Params, observations: np.nd
       dict(singular_values=found.singular_values))
 
 
-def _gradients(network: types.QNetwork, gradient: types.Params, observations: np.ndarray,
-               key: jax.Array) -> Measured:
-  dots = alignment.products(network, gradient, observations, key)
+def _gradients(network: types.QNetwork, gradient: types.Params, statistics: types.Params,
+               observations: np.ndarray, key: jax.Array) -> Measured:
+  dots = alignment.products(network, subject_lib.whole(gradient, statistics), observations, key)
   numbers = grouped(gradient=norms.parameter_norms(gradient),
                     gradient_dormant=units.gradient_dormant(gradient))
   return Measured(numbers | dict(aligned=alignment.aligned_fraction(dots)), {})

@@ -51,10 +51,20 @@ def trained(params: types.Params) -> types.Params:
   return _select(params, lambda name: name not in types.STATISTICS)
 
 
+def whole(trained: types.Params, statistics: types.Params) -> types.Params:
+  """Trained leaves, or what is like them, with the others: what a network takes."""
+  return {module: trained.get(module, {}) | statistics.get(module, {})
+          for module in trained.keys() | statistics.keys()}
+
+
+def statistics(params: types.Params) -> types.Params:
+  """The leaves that none changes."""
+  return _select(params, lambda name: name in types.STATISTICS)
+
+
 def shared(state: State, key: jax.Array) -> Shared:
   """All else that the functions below need of a state."""
-  statistics = _select(state.params, lambda name: name in types.STATISTICS)
-  return Shared(statistics, key, state.target)
+  return Shared(statistics(state.params), key, state.target)
 
 
 @functools.cache
@@ -63,7 +73,7 @@ def output(apply: Callable, reduction: str) -> ntk.PerExample:
   reduced = ntk.outputs(apply, reduction)
 
   def per_example(params: types.Params, shared: Shared, observation: jax.Array) -> jax.Array:
-    return reduced(_merge(params, shared.statistics), shared.key, observation)
+    return reduced(whole(params, shared.statistics), shared.key, observation)
 
   return per_example
 
@@ -73,8 +83,8 @@ def example_loss(losses: Losses) -> ntk.PerExample:
   """The loss of one example; not training, since a batch of one has no statistics."""
   def per_example(params: types.Params, shared: Shared, example: Any) -> jax.Array:
     batch = jax.tree.map(lambda leaf: leaf[None], example)
-    whole = _merge(params, shared.statistics)
-    return losses(whole, shared.key, shared.target, batch, False)[0]
+    return losses(
+        whole(params, shared.statistics), shared.key, shared.target, batch, False)[0]
 
   return per_example
 
@@ -84,8 +94,8 @@ def batch_loss(losses: Losses) -> Callable[[types.Params, tuple[Shared, Any]], j
   """The mean loss of a batch, as an update sees it."""
   def loss(params: types.Params, data: tuple[Shared, Any]) -> jax.Array:
     shared, batch = data
-    whole = _merge(params, shared.statistics)
-    return jnp.mean(losses(whole, shared.key, shared.target, batch, True))
+    return jnp.mean(losses(
+        whole(params, shared.statistics), shared.key, shared.target, batch, True))
 
   return loss
 
@@ -100,8 +110,3 @@ def _select(params: types.Params, wanted: Callable[[str], bool]) -> types.Params
   chosen = {module: {name: leaf for name, leaf in leaves.items() if wanted(name)}
             for module, leaves in params.items()}
   return {module: leaves for module, leaves in chosen.items() if leaves}
-
-
-def _merge(params: types.Params, statistics: types.Params) -> types.Params:
-  return {module: params.get(module, {}) | statistics.get(module, {})
-          for module in params.keys() | statistics.keys()}

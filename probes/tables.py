@@ -99,6 +99,14 @@ def schema() -> Table:
   return Table('What the numbers mean', note, ['Column', 'Meaning', 'Unit', 'Source'], _plain(rows))
 
 
+def arrays() -> Table:
+  """What each array beside the numbers is."""
+  rows = [[metric.name, metric.meaning, metric.unit] for metric in schema_lib.ARRAYS]
+  note = ('probes/<frame>.npz has each twice: agent_<name>, and fresh_<name> of the freshly '
+          f'initialised network. This is version {schema_lib.VERSION}.')
+  return plain('Arrays', note, ['Array', 'What it is', 'Unit'], rows)
+
+
 def settings(config: dict[str, Any]) -> Table:
   """Every setting of the run, nested ones by dotted names."""
   rows = [[name, str(value)] for name, value in _flat(config)]

@@ -75,10 +75,20 @@ def _reasons(probes: list[run_data.Row]) -> list[str]:
   elif low <= 0 <= high:
     reasons.append('The 95% interval holds 0.')
   if len(probes) > 1:
-    reasons.append(f'At the first probe it was {number(_get(probes[0], "plasticity_lost"))}.')
+    reasons.append(f'At the first probe it was {number(_get(probes[0], "plasticity_lost"))}'
+                   f'{_since_first(row)}.')
   if row.get('invalid_targets', 0.0) > 0:
     reasons.append(f'Left out: {row["invalid_targets"]:.0f} target(s) without a finite loss.')
   return reasons
+
+
+def _since_first(row: run_data.Row) -> str:
+  """What the run itself has cost, where the probes say so."""
+  since = _get(row, 'lost_since_first')
+  if math.isnan(since):
+    return ''
+  bounds = interval(_get(row, 'lost_since_first_low'), _get(row, 'lost_since_first_high'))
+  return f'; since then it lost {number(since)} {bounds}'
 
 
 def _get(row: run_data.Row, name: str) -> float:

@@ -266,3 +266,15 @@ def test_frames_are_shifted_before_they_are_learnt_from():
   random = np.random.default_rng(0).integers(0, 256, plain.shape, np.uint8)
   assert loss(plain, 4) == pytest.approx(loss(plain, 0), rel=1e-5)
   assert loss(random, 4) != pytest.approx(loss(random, 0), rel=1e-5)
+
+
+def test_initial_kernels_are_scaled_and_nothing_else():
+  plain, scaled = (
+      learner.make(
+          config_lib.resolve('control', 'x', 'double_dqn', ['ln'], dict(
+              torso='mlp', initial_scale=factor)), (4,), 'float32', actions.ActionMap(1, 3, None))
+      .agent.init(jax.random.key(0)).params for factor in (1.0, 3.0))
+  for module, leaves in plain.items():
+    for name, leaf in leaves.items():
+      np.testing.assert_allclose(
+          scaled[module][name], leaf * (3 if name == 'w' else 1), rtol=1e-5, atol=1e-6)

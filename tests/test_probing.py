@@ -4,8 +4,13 @@ import threading
 
 import jax
 import numpy as np
+import pytest
 
-from agents import metrics, trainer
+from agents import config as config_lib
+from agents import metrics, parts, probing, snapshot, trainer
+from envs import catch
+from probes import schema
+from replay import factory
 from tests import catch_runs
 
 
@@ -34,3 +39,30 @@ def test_probes_change_nothing_that_training_computes(tmp_path):
   assert float(last['shift/dense1']) > 0
   assert {path.name for path in (tmp_path / 'probed' / 'probes').iterdir()} == {
       f'{row["frame"]}.npz' for row in rows}
+
+
+SMALL = dict(
+    replay_capacity=500, min_replay_size=50, batch_size=8, probe_observations=40, probe_inputs=8,
+    probe_targets=2, probe_steps=3, probe_lanczos_steps=3, probe_pool_size=8, probe_batch_size=8)
+
+
+@pytest.mark.parametrize('agent, names', [
+    ('rainbow', ['crelu']), ('iqn', ['ln', 'infer']), ('decqn', ['so']), ('dqn', ['bn', 'gelu']),
+    ('qr_dqn', ['sn', 'inject'])])
+def test_every_kind_of_agent_can_be_probed(agent, names):
+  overrides = {'inject.at': '1'} if 'inject' in names else {}
+  config = config_lib.resolve('control', 'catch', agent, names, SMALL | overrides)
+  task = parts.Task(lambda num_envs, seed: catch.make(num_envs, seed, 6, 5), lambda r: r)
+  run = parts.build(config, task, lambda signature: factory.make(
+      'local', signature, parts.replay_settings(config), 'test-probing'))
+  state = snapshot.start(run).learner
+  inputs = probing.draw(run, state.params, 0)
+  row, arrays = probing.measure(probing.make(config, run.model), state, inputs, None)
+  # Features of 40 observations may be of a rank below their number.
+  broken = [name for name, value in row.items()
+            if not np.isfinite(value) and not (np.isposinf(value) and name.endswith('condition'))]
+  assert broken == []
+  assert all(np.isfinite(values).all() for values in arrays.values())
+  known = {name.split('/')[0].strip() for metric in schema.SCHEMA
+           for name in metric.name.split(',')} | {'update', '<group>'}
+  assert {name.split('/')[0].removeprefix('fresh_') for name in row} <= known

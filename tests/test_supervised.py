@@ -110,13 +110,16 @@ def test_seeds_side_by_side_learn_as_alone(tmp_path):
 @pytest.mark.parametrize('looks', [1, 2, 3, 5])
 def test_an_interrupted_run_goes_on_to_the_same_end(tmp_path, monkeypatch, looks):
   monkeypatch.setattr(supervised, '_MOST_STEPS', 7)
-  whole, _ = train([lane(tmp_path / 'whole', 1)])
-  _, finished = train([lane(tmp_path / 'cut', 1)], StopAfter(looks))
+  traced = dict(trace_steps=9, trace_every=3)
+  whole, _ = train([lane(tmp_path / 'whole', 1, **traced)])
+  _, finished = train([lane(tmp_path / 'cut', 1, **traced)], StopAfter(looks))
   assert not finished
-  resumed, finished = train([lane(tmp_path / 'cut', 1)])
+  resumed, finished = train([lane(tmp_path / 'cut', 1, **traced)])
   assert finished
-  assert runs.rows(tmp_path / 'cut' / 'results.csv') == runs.rows(
-      tmp_path / 'whole' / 'results.csv')
+  for file, length in (('results.csv', 3), ('trace.csv', 9)):
+    rows = runs.rows(tmp_path / 'whole' / file)
+    assert runs.rows(tmp_path / 'cut' / file) == rows and len(rows) == length
+  assert [row['since_change'] for row in rows] == ['0', '3', '6'] * 3
   ends = leaves(whole), leaves(resumed)
   for name, tensor in ends[0].items():
     np.testing.assert_array_equal(tensor, ends[1][name])
@@ -160,6 +163,18 @@ def test_an_experiment_leaves_curves_figure_report_and_comparison(experiment):
     config = json.loads((experiment / way / 'seed2' / 'config.json').read_text())
     assert config['dataset'] == 'mnist_5k' and ['subset', 64] in config['stream_parameters']
     assert (experiment / way / 'seed2' / 'report.html').exists()
+
+
+def test_the_first_updates_after_a_change_are_drawn(tmp_path):
+  argv = ['run', '--experiment=task_change', f'--run_dir={tmp_path}/run', '--set=trace_steps=3',
+          '--set=trace_every=2', '--interventions=leaky', *SMALL]
+  assert supervised_run.run(STREAMS, argv) == script.DONE
+  assert (tmp_path / 'run' / 'transient.png').read_bytes()[:4] == b'\x89PNG'
+  with open(tmp_path / 'run' / 'trace.csv', newline='') as file:
+    rows = list(csv.DictReader(file))
+  assert [(row['seed'], row['iteration'], row['since_change']) for row in rows] == [
+      (seed, task, since) for seed in '12' for task in '01' for since in '02']
+  assert all(np.isfinite(float(row['entropy'])) for row in rows)
 
 
 def test_what_is_done_is_not_done_again(experiment):
