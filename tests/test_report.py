@@ -214,7 +214,7 @@ def test_evaluations_and_no_probe(tmp_path):
 
 def test_every_evaluation_without_a_number(tmp_path):
   page, _ = written(make_run(tmp_path / 'run', [result(0, float('nan'))], [probe(0)]))
-  assert 'How it played' in page.text
+  assert 'How well it did' in page.text
 
 
 @pytest.mark.parametrize('cut', [1, 5])
@@ -406,3 +406,31 @@ def test_what_newer_probes_say_of_layers_is_shown(tmp_path):
   for title in ('Dormant units', 'Preactivation shift', 'Distance from the start'):
     assert title in page.text and f'### {title}' in markdown
   assert '75%' in page.text and '0.75' in page.text
+
+
+def test_a_run_on_tasks_shows_its_own_scores(tmp_path):
+  rows = [dict(iteration=i, frame=100 * (i + 1), loss=0.3, accuracy=accuracy, mean_accuracy=0.5)
+          for i, accuracy in enumerate((0.9, 0.97, 0.4))]
+  page, markdown = written(make_run(tmp_path / 'run', rows, [probe(0), probe(300)]))
+  assert 'Evaluation return' not in page.text
+  assert 'Accuracy 0.40 best 0.97 at 200, first 0.90' in page.text
+  assert '| 200 | 97% | 50% | 0.3000 |' in markdown
+  rows = [dict(iteration=i, frame=i + 1, squared_error=error, mean_squared_error=2.0)
+          for i, error in enumerate((4.0, 0.5, 3.0))]
+  page, _ = written(make_run(tmp_path / 'other', rows))
+  assert 'Squared error 3.00 best 0.50 at 2, first 4.00' in page.text
+
+
+def test_what_the_run_itself_has_cost_is_said(tmp_path):
+  rows = [probe(0, lost=-0.1), probe(100, lost=0.3, lost_since_first=0.4,
+                                     lost_since_first_low=0.35, lost_since_first_high=0.45)]
+  rows[0] |= {name: 0.0 for name in rows[1] if name not in rows[0]}
+  page, _ = written(make_run(tmp_path / 'run', [], rows))
+  assert 'At the first probe it was −0.10; since then it lost 0.40 [0.35, 0.45].' in page.text
+
+
+def test_arrays_are_explained(tmp_path):
+  page, markdown = written(whole_run(tmp_path / 'run'))
+  for metric in schema.ARRAYS:
+    assert ' '.join(metric.meaning.split()) in page.text
+  assert f'This is version {schema.VERSION}.' in markdown
