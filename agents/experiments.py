@@ -16,6 +16,7 @@ class Arm(NamedTuple):
   settings: Mapping[str, Any] = {}  # Config fields
   stream: Mapping[str, Any] = {}  # parameters of the stream
   tasks: float = 1.0  # as many tasks as others, times this, in as many steps
+  of: str = ''  # another stream than the experiment's
 
 
 class Size(NamedTuple):
@@ -32,13 +33,14 @@ class Experiment(NamedTuple):
   stream: str  # a row of envs/streams.py
   parameters: Mapping[str, Any] = {}  # of the stream
   metric: str = 'mean_accuracy'  # a column of `file`, whose last row of each task counts
-  file: str = 'results'  # or trace
+  file: str = 'results'  # or trace, probes
   claim: str = ''  # what `expected` tests
   dataset: str = 'mnist'  # a row of envs/datasets.py
   settings: Mapping[str, Any] = {}  # Config fields
+  probe_every: int = 0  # tasks, where no flag says so
   arms: Mapping[str, Arm] = {}
   expected: Callable[..., findings.Finding] | None = None
-  small: Size = Size(20, 1_000, 1_280, 3)
+  small: Size = Size(12, 1_000, 1_280, 3)
   full: Size = Size(100, 10_000, 0, 5)
 
 
@@ -77,7 +79,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         'random_labels', arms=_MITIGATIONS,
         claim='LayerNorm with L2 is best or tied, and better than nothing',
         expected=findings.best_or_tied('ln+l2', above='none'),
-        small=Size(12, 1_000, 1_280, 2)),
+        small=Size(8, 600, 640, 2)),
     'target_offset': Experiment(
         'Does a large mean of the regression targets cost what is learned after it? '
         '(figure 1 left)', 'target_offset', dict(later_offset=0.0), metric='mean_squared_error',
@@ -104,19 +106,29 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         claim='400 updates after a change fewer units are dead with LayerNorm than without',
         expected=findings.ordered(('ln', 'none')),
         small=Size(6, 1_000, 1_280, 2)),
+    'entk_gallery': Experiment(
+        'How alike are the gradients of different inputs at the start, after regression on targets '
+        'with a large mean, and after labels were memorized again and again? (figure 3 right)',
+        'random_labels', metric='ntk/mean_abs_cosine', file='probes', probe_every=6,
+        arms={'offset 100': Arm(of='target_offset'), 'relu': Arm(), 'leaky': Arm('leaky'),
+              'ln+l2': Arm('ln,l2')},
+        claim='they are more alike in the end than at the start, after regression with a large '
+              'mean and after memorizing with ReLU',
+        expected=findings.grows(('offset 100', 'relu')),
+        small=Size(6, 1_000, 1_280, 2)),
     'shift_severity': Experiment(
         'Do sudden changes cost more plasticity than gradual ones of the same total? '
         '(figure 1 right)', 'random_labels',
         arms={f'{fraction:g}': Arm(stream=dict(fraction=fraction), tasks=1 / fraction)
               for fraction in (0.01, 0.1, 1.0)},
         claim='the more labels change at once, the worse',
-        expected=findings.ordered(('0.01', '0.1', '1'))),
+        expected=findings.ordered(('0.01', '0.1', '1')), small=Size(10, 1_000, 1_280, 3)),
     'norm_axes': Experiment(
         'Over which axis must a normalization subtract the mean, over which divide? (figure 25)',
         'random_labels', settings=dict(learning_rate=1e-3),
         arms={name: Arm(f'{name},l2') for name in ('ln', 'bn', 'hybrid')},
         claim='no axis is better than the hybrid',
-        expected=findings.best_or_tied('hybrid')),
+        expected=findings.best_or_tied('hybrid'), small=Size(8, 1_000, 1_280, 3)),
     'natural_shift': Experiment(
         'Does the advantage of LayerNorm and L2 grow as the location of the pictures changes? '
         '(iWildCam)', 'natural_shift', dataset='locations', arms=_WAYS,

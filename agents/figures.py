@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib import figure as figure_lib
 
-from agents import experiments, findings, metrics, supervised_cli
+from agents import experiments, findings, metrics, probing, supervised_cli
 from agents.config import Config
-from probes import comparison
+from probes import comparison, ntk
 
 # What makes numbers of a metric the more the better; of the others they are so.
 _MERITS = {
@@ -26,7 +26,7 @@ def write(command: supervised_cli.Command) -> pathlib.Path:
   curves.csv has a row for each way, seed and task: the columns of the runs' results.csv.
   """
   row = experiments.EXPERIMENTS[command.experiment]
-  rows = {name: _rows(command, name) for name in ('results', 'trace')}
+  rows = {name: _rows(command, name) for name in ('results', 'trace', 'probes')}
   _write_csv(command.folder / 'curves.csv', rows['results'], command.arms[0].configs)
   counted = {name: [_last_of_each_task(one) for one in seeds]
              for name, seeds in rows[row.file].items()}
@@ -38,6 +38,8 @@ def write(command: supervised_cli.Command) -> pathlib.Path:
   if any(seed for seeds in rows['trace'].values() for seed in seeds):
     _write_csv(command.folder / 'trace.csv', rows['trace'], command.arms[0].configs)
     _save(draw_traces(rows['trace']), command.folder, 'transient')
+  if any(seed for seeds in rows['probes'].values() for seed in seeds):
+    _save(draw_kernels(command), command.folder, 'entk')
   if len([folder for arm in command.arms for folder in arm.folders]) > 1:
     comparison.write_comparison(
         [folder for arm in command.arms for folder in arm.folders], command.folder)
@@ -55,12 +57,34 @@ def _rows(command: supervised_cli.Command, file: str) -> dict[str, list[list[dic
 
 
 def _last_of_each_task(rows: list[dict[str, str]]) -> list[dict[str, str]]:
-  return list({row['iteration']: row for row in rows}.values())
+  """All rows where they have no task, as probes have none."""
+  return list({row.get('iteration', row['frame']): row for row in rows}.values())
 
 
 def _save(drawn: figure_lib.Figure, folder: pathlib.Path, name: str) -> None:
   for kind in ('png', 'svg'):
     drawn.savefig(folder / f'{name}.{kind}', dpi=120)
+
+
+def draw_kernels(command: supervised_cli.Command) -> figure_lib.Figure:
+  """Of the first seed of each way the last eNTK: cosines (above) and norms of gradients (below)."""
+  kernels = {}
+  for arm in command.arms:
+    path = max((arm.folders[0] / 'probes').glob('*.npz'), key=lambda path: int(path.stem))
+    found = probing.read_arrays(path) or {}
+    kernels.setdefault('a fresh network', found['fresh_ntk'])
+    kernels[arm.name] = found['agent_ntk']
+  figure = figure_lib.Figure(figsize=(2.4 * len(kernels), 4.4), layout='constrained')
+  above, below = figure.subplots(2, len(kernels), height_ratios=(2, 1), squeeze=False)
+  for name, kernel, top, bottom in zip(kernels, kernels.values(), above, below, strict=True):
+    order = ntk.display_order(kernel)
+    top.imshow(ntk.cosines(kernel)[np.ix_(order, order)], cmap='RdBu_r', vmin=-1, vmax=1)
+    top.set(title=name, xticks=[], yticks=[])
+    norms = np.sqrt(np.diag(kernel))
+    bottom.bar(range(len(norms)), np.sort(norms)[::-1] / norms.mean(), width=1)
+    bottom.set(xticks=[], xlabel='inputs')
+  below[0].set(ylabel='norm of the gradient,\nover its mean')
+  return figure
 
 
 def draw_traces(rows: dict[str, list[list[dict[str, str]]]]) -> figure_lib.Figure:
@@ -129,15 +153,21 @@ def _text(
       f'{config.agent}, {command.dataset.name}, stream `{config.task}` with '
       f'{", ".join(f"{name}={value}" for name, value in config.stream_parameters)}; '
       f'{config.run_length:,} updates; seeds {_listed(command.arms[0].configs)}.', '',
-      '![curves](figure.png)', *([] if not config.trace_steps else [
-          '', '![after a change](transient.png)']), '', _conclusion(row, curves), '',
-      f'| way | {label}, first task | last quarter of the tasks | 95% interval |',
+      '![curves](figure.png)', '', *_pictures(config), _conclusion(row, curves), '',
+      f'| way | {label}, first | mean of the last quarter | 95% interval |',
       '|---|---:|---:|---:|']
   for name in reversed(_ranked(curves, row.metric)):
     found = findings.interval(findings.late(curves[name]))
     bounds = f'{found.low:.4g} to {found.high:.4g}' if np.isfinite(found.low) else 'one seed'
     lines.append(f'| {name} | {curves[name][:, 0].mean():.4g} | {found.mean:.4g} | {bounds} |')
   return '\n'.join(lines) + '\n'
+
+
+def _pictures(config: Config) -> list[str]:
+  """Those that are made of traces and probes."""
+  found = [('after a change', 'transient', config.trace_steps),
+           ('tangent kernels', 'entk', config.probe_every)]
+  return [line for title, name, made in found if made for line in (f'![{title}]({name}.png)', '')]
 
 
 def _conclusion(row: experiments.Experiment, curves: dict[str, np.ndarray]) -> str:
@@ -159,7 +189,8 @@ def _write_csv(path: pathlib.Path, rows: Mapping[str, list[list[dict[str, str]]]
            for config, seed in zip(configs, seeds, strict=True) for row in seed]
   aside = path.with_suffix('.tmp')
   with open(aside, 'w', newline='') as file:
-    writer = csv.DictWriter(file, named[0], lineterminator='\n')
+    columns = dict.fromkeys(name for row in named for name in row)  # ways may have other ones
+    writer = csv.DictWriter(file, columns, restval='', lineterminator='\n')
     writer.writeheader()
     writer.writerows(named)
   os.replace(aside, path)

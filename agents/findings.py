@@ -75,6 +75,19 @@ def ordered(names: Sequence[str]) -> Callable[[Curves], Finding]:
   return test
 
 
+def grows(names: Sequence[str]) -> Callable[[Curves], Finding]:
+  """Each way's last value is above its first."""
+  def test(curves: Curves) -> Finding:
+    gains = {name: interval(curves[name][:, -1] - curves[name][:, 0])
+             for name in names}
+    holds = (True if all(gain.low > 0 for gain in gains.values())
+             else False if any(gain.high < 0 for gain in gains.values()) else None)
+    return Finding(holds, '; '.join(
+        f'{name}, last less first: {_shown(gain)}' for name, gain in gains.items()))
+
+  return test
+
+
 def growing_gap(one: str, other: str) -> Callable[[Curves], Finding]:
   """The lead of `one` on `other` grows from the first quarter of the tasks to the last."""
   def test(curves: Curves) -> Finding:

@@ -62,8 +62,10 @@ def define_flags(to: flags.FlagValues) -> None:
   define(integer, 'seed', 1, 'the first one')
   flags.DEFINE_multi_string(
       'sweep', [], 'name=a,b,c: a way for each value of a setting of Config', flag_values=to)
-  define(integer, 'probe_every_tasks', 0, 'tasks between plasticity probes; 0: none')
-  define(integer, 'checkpoint_every_tasks', 0, 'tasks between checkpoints; 0: only at the end')
+  define(integer, 'probe_every_tasks', None,
+         "tasks between plasticity probes; 0: none; default: the experiment's, mostly none")
+  define(integer, 'checkpoint_every_tasks', None,
+         'tasks between checkpoints; default: only at the end')
   script.define_probe_size(to)
   define(string, 'run_dir', '', 'folder of the experiment; default: runs/EXPERIMENT/NETWORK-…')
   define(flags.DEFINE_bool, 'resume', False,
@@ -169,27 +171,33 @@ def _size(row: experiments.Experiment, values: flags.FlagValues) -> experiments.
   return size
 
 
+def _tasks_between(values: flags.FlagValues, name: str, default: int) -> int:
+  value = values[name].value
+  if value is not None and value < 0:
+    raise errors.UsageError(f'{name}={value}: must be at least 0')
+  return default if value is None else value
+
+
 def _arm(
     label: str, arm: experiments.Arm, row: experiments.Experiment, values: flags.FlagValues,
     parameters: Mapping[str, Any], data: tuple[Streams, Any], folder: pathlib.Path) -> Arm:
   """Configs and folders of an arm's seeds."""
   streams, dataset = data
   size = _size(row, values)
-  parameters = {**parameters, **arm.stream, 'subset': size.subset}
+  name = arm.of or row.stream
+  parameters = {**(parameters if name == row.stream else {}), **arm.stream, 'subset': size.subset}
   steps = max(1, round(size.steps_per_task / arm.tasks))
   num_tasks = round(size.num_tasks * arm.tasks)
-  for name in ('probe_every_tasks', 'checkpoint_every_tasks'):
-    if values[name].value < 0:
-      raise errors.UsageError(f'{name}={values[name].value}: must be at least 0')
-  stream = streams.make(row.stream, dataset, values.seed, **parameters)
+  stream = streams.make(name, dataset, values.seed, **parameters)
   config = config_lib.resolve(
-      'supervised', row.stream, values.network, [arm.interventions],
+      'supervised', name, values.network, [arm.interventions],
       {**row.settings, **arm.settings, **config_lib.parse_overrides(values.set)},
       **script.probe_size(values), seed=values.seed, dataset=dataset.name,
       stream_parameters=tuple(sorted(parameters.items())), objective=stream.kind,
       run_length=steps * num_tasks, steps_per_task=steps, eval_every=steps,
-      probe_every=steps * values.probe_every_tasks,
-      checkpoint_every=steps * (values.checkpoint_every_tasks or num_tasks))
+      probe_every=steps * _tasks_between(values, 'probe_every_tasks', row.probe_every),
+      checkpoint_every=steps * (
+          _tasks_between(values, 'checkpoint_every_tasks', 0) or num_tasks))
   configs = tuple(dataclasses.replace(config, seed=values.seed + i) for i in range(size.num_seeds))
   folders = tuple(folder / label / f'seed{one.seed}' for one in configs)
   stored = tuple(run_folder.check(*pair, values.resume)

@@ -54,6 +54,14 @@ def test_growing_gap(curves, holds):
   assert 'a on b' in found.text
 
 
+@pytest.mark.parametrize('curves, holds', [
+    (dict(a=curve(0, 1, 0.5), b=curve(1, 0, 2)), True),
+    (dict(a=curve(0, 1, 0.5), b=curve(1, 9, 0.5)), False),
+    (dict(a=curve(0, 1, 0.5), b=SEEDS * [1, 1, 9]), None)])
+def test_grows(curves, holds):
+  assert findings.grows(('a', 'b'))(curves).holds is holds
+
+
 def test_seeds_are_compared_in_pairs():
   # Seeds differ by more than the ways do, which differ alike in each.
   found = findings.difference(dict(a=noisy(1.0), b=noisy(0.9)), 'a', 'b')

@@ -237,4 +237,4 @@ def test_gradual_changes_sum_to_as_much_as_sudden_ones(tmp_path):
       'run', '--experiment=shift_severity', f'--run_dir={tmp_path}/run'])
   lengths = {arm.name: (arm.configs[0].run_length, arm.configs[0].steps_per_task)
              for arm in command.arms}
-  assert lengths == {'1': (20_000, 1_000), '0.1': (20_000, 100), '0.01': (20_000, 10)}
+  assert lengths == {'1': (10_000, 1_000), '0.1': (10_000, 100), '0.01': (10_000, 10)}
