@@ -23,7 +23,7 @@ make_venv = @for python in $(CANDIDATES); do \
   echo 'no Python 3.11, 3.12 or 3.13 runs as: $(CANDIDATES). Install python3.11' \
     '(best: it has Reverb), or name one with PYTHON=/path/to/python' >&2; exit 1
 
-.PHONY: help setup run test test-slow test-open lint bench clean
+.PHONY: help setup run test test-slow test-open lint bench figures clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -48,6 +48,9 @@ lint: $(READY)  ## check the style
 
 bench: $(READY) .venv-bench/ready  ## measure speeds, and Stable-Baselines3's DQN beside ours
 	.venv/bin/python -m benchmarks.bench
+
+figures: $(READY)  ## run every supervised experiment at its small size, into results/supervised
+	.venv/bin/python -m benchmarks.figures results/supervised
 
 clean:  ## remove the environments and caches; runs stay
 	rm -rf .venv .venv-open .venv-bench *.egg-info build .pytest_cache .ruff_cache .hypothesis
