@@ -23,7 +23,6 @@ DOMAINS: Mapping[str, Settings] = {
         initializer='uniform_fan_out', bins=3, v_min=0.0, v_max=100.0, n_step=3, optimizer='adam',
         learning_rate=1e-4, optimizer_epsilon=1e-8, max_gradient_norm=40.0,
         replay_capacity=1_000_000, min_replay_size=1_000, batch_size=256, steps_per_update=8,
-        probe_steps=60,  # a small network needs no more, and trains as fast as it is probed
         target_update_period=100, exploration_epsilon_begin=0.1, exploration_epsilon_end=0.1,
         eval_epsilon=0.0),
     # Lyle et al. 2024 train with Adam; the rest, which they do not give, is ours.
