@@ -47,8 +47,10 @@ def parse(argv: Sequence[str]) -> Command | str:
   values = script.read_flags(argv, define_flags)
   if isinstance(values, str):
     return values
-  runs = tuple(map(pathlib.Path, script.names(values.run_dir)))
-  if not runs:
+  one = pathlib.Path(values.run_dir)  # whose name may have a comma in it
+  several = values.run_dir and not one.is_dir()
+  runs = tuple(map(pathlib.Path, script.names(values.run_dir))) if several else (one,)
+  if not values.run_dir:
     raise errors.UsageError('run_dir=: must name the folder of a run')
   if len(runs) > 1 and not values.out_dir:
     raise errors.UsageError('out_dir=: must name a folder for the comparison of several runs')

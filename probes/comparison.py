@@ -66,23 +66,30 @@ def _context(groups: list[Group]) -> dict[str, Any]:
 
 
 def _verdict(groups: list[Group]) -> verdict.Verdict:
-  """Who lost less, where the intervals say so."""
+  """Who lost less, where the intervals say so; of no group whose probes tell nothing."""
+  blind = [group.label for group in groups if any(
+      seed.run.probes and verdict.is_blind(seed.run.probes[-1]) for seed in group.seeds)]
   found = {group.label: lost(group) for group in groups}
-  known = {label: mean for label, mean in found.items() if not np.isnan(mean.value)}
+  known = {label: found for label, found in found.items() if not np.isnan(found.value)}
+  reasons = [f'{label}: plasticity lost {number(found.value)} {interval(found.low, found.high)}.'
+             for label, found in known.items()]
+  if blind:
+    reasons.append(f'Left out of the comparison: {", ".join(blind)}, where not even a fresh '
+                   'network learned the targets, so that the probe cannot tell.')
+  known = {label: found for label, found in known.items() if label not in blind}
   if len(known) < 2:
-    return verdict.Verdict('unknown', 'Fewer than two of these were probed.', [])
-  best = min(known, key=lambda label: known[label].value)
-  worse = [label for label, mean in known.items() if mean.low > known[best].high]
-  reasons = [f'{label}: plasticity lost {number(mean.value)} {interval(mean.low, mean.high)}.'
-             for label, mean in known.items()]
+    return verdict.Verdict(
+        'unknown', 'Fewer than two of these have a probe that tells something.', reasons)
   single = [group.label for group in groups if len(group.seeds) == 1]
-  reasons.append('Intervals of 95%, by t over seeds'
-                 + (f'; of {", ".join(single)}, one seed, over the probe’s targets.' if single
-                    else '.'))
+  reasons.append('Intervals of 95%, by t over seeds' + (
+      f'; of {", ".join(single)}, one seed, over the probe’s targets, which says nothing of other '
+      'seeds.' if single else '.'))
+  best = min(known, key=lambda label: known[label].value)
+  worse = [label for label, found in known.items() if found.low > known[best].high]
   if not worse:
     return verdict.Verdict('undecided', 'The intervals do not tell them apart.', reasons)
   return verdict.Verdict(
-      'kept', f'{best} kept more plasticity than {", ".join(worse)}.', reasons)
+      'kept', f'{best} kept more plasticity than {" and ".join(worse)}.', reasons)
 
 
 _COLUMNS = (  # Title, column of the last probe, form

@@ -32,6 +32,11 @@ def threshold(row: run_data.Row) -> float:
   return THRESHOLD * max(row.get('plasticity_fresh', math.nan), MIN_PLASTICITY)
 
 
+def is_blind(row: run_data.Row) -> bool:
+  """Whether neither network learned enough of the targets for the probe to tell anything."""
+  return max(_get(row, 'plasticity'), _get(row, 'plasticity_fresh')) < MIN_PLASTICITY
+
+
 def judge(probes: list[run_data.Row]) -> Verdict:
   """Judges the last probe against its fresh network."""
   if not probes:
@@ -48,7 +53,7 @@ def judge(probes: list[run_data.Row]) -> Verdict:
 
 def _outcome(row: run_data.Row) -> tuple[str, str]:
   low, high = _get(row, 'plasticity_lost_low'), _get(row, 'plasticity_lost_high')
-  if max(_get(row, 'plasticity'), _get(row, 'plasticity_fresh')) < MIN_PLASTICITY:
+  if is_blind(row):
     return 'undecided', 'Undecided: this probe cannot tell.'
   if math.isnan(low):
     return 'undecided', 'Undecided: fewer than two targets give no interval.'
@@ -69,7 +74,7 @@ def _reasons(probes: list[run_data.Row]) -> list[str]:
       f'Plasticity lost: {number(_get(row, "plasticity_lost"))} {interval(low, high)} against the '
       f'{number(fresh)} of a freshly initialised network.',
       f'Above {number(threshold(row))}, a tenth of that, it counts as lost.']
-  if max(_get(row, 'plasticity'), fresh) < MIN_PLASTICITY:
+  if is_blind(row):
     reasons[1] = ('In it not even a fresh network learns: give it more steps, fewer observations '
                   'or another optimizer.')
   elif low <= 0 <= high:

@@ -115,7 +115,17 @@ def test_what_is_missing_of_one_run_is_said_and_the_rest_compared(tmp_path):
 def test_runs_without_probes_have_no_verdict(tmp_path):
   folders = [make_run(tmp_path / name, [result(0, 1.0)]) for name in 'ab']
   text, _ = compare(folders, tmp_path / 'out')
-  assert 'Fewer than two of these were probed.' in text
+  assert 'Fewer than two of these have a probe that tells something.' in text
+
+
+def test_a_probe_in_which_no_network_learns_is_not_compared(tmp_path):
+  folders = two_groups(tmp_path)
+  blind = [make_run(tmp_path / f'blind{seed}', [], [
+      probe(400, lost=0.0, low=0.0, high=0.0, fresh=0.03)], CONFIG | dict(agent='dqn', seed=seed))
+           for seed in (1, 2)]
+  text, _ = compare([*blind, *folders], tmp_path / 'out')
+  assert 'double_dqn + ln kept more plasticity than double_dqn.' in text
+  assert 'Left out of the comparison: dqn + ln,wd, where not even a fresh network' in text
 
 
 def test_lengths_and_versions_that_differ_are_said(tmp_path):

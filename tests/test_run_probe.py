@@ -80,6 +80,12 @@ def test_several_runs_are_compared_from_what_they_hold(run, copy, tmp_path):
   assert not (copy / 'probed-small').exists()
 
 
+def test_a_folder_may_have_a_comma_in_its_name(copy):
+  renamed = copy.rename(copy.parent / 'ln,wd')
+  command = probe_cli.parse(['run_probe.py', f'--run_dir={renamed}'])
+  assert command.runs == (renamed,)
+
+
 def damaged(change):
   def apply(folder):
     path = folder / 'checkpoints' / '50' / 'learner.safetensors'
