@@ -1,9 +1,10 @@
 """What probes cost of a run's time, at the default period: for results/probes.
 
-    python -m benchmarks.probe_cost runs/walker_walk/decqn/seed1-… …
+    python -m benchmarks.probe_cost RUN [PROBED]
 
-From the run's own files: a probe's seconds (the first, which compiles, apart) over the time of the
-training and the evaluations of one period, at the speeds of the run.
+A probe's seconds (the first, which compiles, apart) over the time of the training and the
+evaluations of one period, at the speeds of the run; the probes are the run's own, or those of a
+folder that run_probe.py made of it.
 """
 
 import json
@@ -15,10 +16,11 @@ import numpy as np
 from agents import metrics, presets
 
 
-def cost(run: pathlib.Path) -> dict[str, float]:
+def cost(run: pathlib.Path, probed: pathlib.Path) -> dict[str, float]:
   """Seconds of a period and of a probe, and the probe's share of both together."""
   config = json.loads((run / 'config.json').read_text())
-  results, probes = (metrics.read_rows(run / f'{name}.csv') for name in ('results', 'probes'))
+  results, probes = (metrics.read_rows(path) for path in (
+      run / 'results.csv', probed / 'probes.csv'))
   speeds = [float(row['train_frame_rate']) for row in results]
   # The first row has no training before it, the next one compiles.
   training = np.median([speed for speed in speeds[2:] if np.isfinite(speed)])
@@ -36,9 +38,9 @@ def cost(run: pathlib.Path) -> dict[str, float]:
 
 def main(argv: list[str]) -> None:
   """See the top."""
-  for run in map(pathlib.Path, argv[1:]):
-    found = cost(run)
-    print(run, *(f'{name}={value:,.4g}' for name, value in found.items()))
+  run = pathlib.Path(argv[1])
+  found = cost(run, pathlib.Path(argv[-1]))
+  print(*(f'{name}={value:,.4g}' for name, value in found.items()))
 
 
 if __name__ == '__main__':
