@@ -9,6 +9,7 @@ appendix E.1 and figures 13 to 15).
 """
 
 import csv
+import itertools
 import pathlib
 import sys
 from typing import NamedTuple
@@ -29,6 +30,7 @@ from matplotlib import pyplot as plt
 _OFFSETS = (0, 10, 100)
 _WAYS = ((), ('ln',), ('so',), ('ln', 'so'))
 _SEEDS = (1, 2, 3)
+_DEPTHS = (0, 4)  # further hidden layers of 256
 _UPDATES = 2_000
 _STATES = 512
 # Step sizes with which some thousand updates do what a run's millions do. One support for all
@@ -58,9 +60,12 @@ def observe(seed: int) -> Data:
               rng.integers(-1, 2, _STATES).astype(np.float32))
 
 
-def run(data: Data, names: tuple[str, ...], offset: float, seed: int) -> dict[str, object]:
+def run(
+    data: Data, names: tuple[str, ...], depth: int, offset: float, seed: int) -> dict[str, object]:
   """Trains one network; a row of what its features are like then."""
-  config = config_lib.resolve('control', 'walker_walk', 'dqn', names, _SETTINGS)
+  config = config_lib.resolve(
+      'control', 'walker_walk', 'dqn', names,
+      _SETTINGS | dict(hidden_layers=depth, hidden_size=256))
   action_map = actions.ActionMap(data.choices.shape[1], config.bins, None)
   network = learner.make_network(config, data.observations.shape[1:], 'float32', action_map)
   agent = learner.make_agent(config, network, optimizers.make(config))
@@ -77,27 +82,39 @@ def run(data: Data, names: tuple[str, ...], offset: float, seed: int) -> dict[st
   taken = np.take_along_axis(np.asarray(out.q_values), data.choices[..., None], axis=2)
   predicted = taken[..., 0].mean(axis=1)
   error = float(np.mean(np.square(predicted - data.rewards - offset)))
-  return dict(interventions='+'.join(names), offset=offset, seed=seed, top=features.top,
+  return dict(interventions='+'.join(names), hidden_layers=depth, offset=offset, seed=seed,
+              top=features.top,
               ratio_to_second=features.top / features.singular_values[1],
               effective_rank=features.effective_rank, squared_error=error)
 
 
 def draw(path: pathlib.Path, rows: list[dict[str, object]]) -> None:
-  """The top singular value over that at offset 0, by offset: means and ranges over seeds."""
-  figure, panel = plt.subplots(figsize=(5, 3.4), layout='constrained')
-  for names in _WAYS:
-    name = '+'.join(names)
-    of_way = [row for row in rows if row['interventions'] == name]
-    start = {row['seed']: row['top'] for row in of_way if row['offset'] == 0}
-    ratios = np.array([[row['top'] / start[row['seed']] for row in of_way
-                        if row['offset'] == offset] for offset in _OFFSETS])
-    panel.errorbar(
-        range(len(_OFFSETS)), ratios.mean(axis=1), capsize=3, label=name or 'plain dqn',
-        yerr=[ratios.mean(axis=1) - ratios.min(axis=1), ratios.max(axis=1) - ratios.mean(axis=1)])
-  panel.set(yscale='log', xlabel='offset of the targets', xticks=range(len(_OFFSETS)),
-            xticklabels=_OFFSETS, ylabel='top singular value of the features,\nover that at 0')
-  panel.legend()
+  """The top singular value, and its ratio to the second, over those at offset 0, by offset."""
+  figure, panels = plt.subplots(
+      len(_DEPTHS), 2, figsize=(9, 3.2 * len(_DEPTHS)), layout='constrained', sharey='col')
+  titles = {'top': 'top singular value', 'ratio_to_second': 'its ratio to the second'}
+  for line, depth in zip(panels, _DEPTHS, strict=True):
+    for panel, (column, title) in zip(line, titles.items(), strict=True):
+      for names in _WAYS:
+        ratios = _over_zero(rows, '+'.join(names), depth, column)
+        mean = ratios.mean(axis=1)
+        panel.errorbar(
+            range(len(_OFFSETS)), mean, capsize=3, label='+'.join(names) or 'plain dqn',
+            yerr=[mean - ratios.min(axis=1), ratios.max(axis=1) - mean])
+      panel.set(yscale='log', xlabel='offset of the targets', xticks=range(len(_OFFSETS)),
+                xticklabels=_OFFSETS, ylabel=f'{title}, over that at 0',
+                title=f'{2 + depth} hidden layers')
+  panels[0][0].legend()
   figure.savefig(path, dpi=110)
+
+
+def _over_zero(
+    rows: list[dict[str, object]], name: str, depth: int, column: str) -> np.ndarray:
+  """[offsets, seeds], each over its seed's at offset 0."""
+  found = {(row['offset'], row['seed']): row[column] for row in rows
+           if row['interventions'] == name and row['hidden_layers'] == depth}
+  return np.array([[found[offset, seed] / found[0, seed] for seed in _SEEDS]
+                   for offset in _OFFSETS])
 
 
 def main(argv: list[str]) -> None:
@@ -108,15 +125,14 @@ def main(argv: list[str]) -> None:
   with open(folder / 'target_offset.csv', 'w', newline='') as file:
     for seed in _SEEDS:
       data = observe(seed)
-      for names in _WAYS:
-        for offset in _OFFSETS:
-          rows.append(run(data, names, offset, seed))
-          if len(rows) == 1:
-            writer = csv.DictWriter(file, rows[0])
-            writer.writeheader()
-          writer.writerow(rows[-1])
-          file.flush()
-          print(*rows[-1].values(), sep='\t', flush=True)
+      for names, depth, offset in itertools.product(_WAYS, _DEPTHS, _OFFSETS):
+        rows.append(run(data, names, depth, offset, seed))
+        if len(rows) == 1:
+          writer = csv.DictWriter(file, rows[0])
+          writer.writeheader()
+        writer.writerow(rows[-1])
+        file.flush()
+        print(*rows[-1].values(), sep='\t', flush=True)
   draw(folder / 'target_offset.png', rows)
 
 

@@ -66,3 +66,8 @@ def test_seeds_are_compared_in_pairs():
   # Seeds differ by more than the ways do, which differ alike in each.
   found = findings.difference(dict(a=noisy(1.0), b=noisy(0.9)), 'a', 'b')
   assert found.low == pytest.approx(0.1) and found.high == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize('other, holds', [(curve(1, 0.8), True), (curve(1, 0.95), False)])
+def test_best_or_tied_with_nothing_to_be_above(other, holds):
+  assert findings.best_or_tied('a')(dict(a=curve(1, 0.9), b=other)).holds is holds
