@@ -8,7 +8,7 @@ RUN_FLAGS ?= --game=Pong --agent=double_dqn --interventions=ln,wd --num_frames=1
 # One worker for each of two cores; each may come to need 4 GB.
 TEST_WORKERS ?= 2
 TEST_FLAGS ?=
-pytest = -m pytest --numprocesses=$(TEST_WORKERS)
+pytest = -m pytest --numprocesses=$(TEST_WORKERS) --dist=loadgroup
 
 CANDIDATES := $(or $(PYTHON),python3.11 python3.12 python3.13 python3)
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))

@@ -11,6 +11,7 @@ from safetensors import numpy as safetensors
 from agents import probe_cli, script
 from tests import runs
 
+pytestmark = pytest.mark.xdist_group('run_probe')  # one run for all
 PROBE = ('--set=probe_kind=labels', '--set=probe_steps=2')
 
 

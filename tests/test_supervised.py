@@ -17,6 +17,8 @@ from envs import datasets, streams
 from run_supervised import STREAMS
 from tests import runs
 
+# In one process, for what is compiled and run once.
+pytestmark = pytest.mark.xdist_group('supervised')
 COUNT = 40
 
 
@@ -29,7 +31,7 @@ def lane(folder, seed, **overrides):
   settings = dict(
       run_length=60, steps_per_task=20, eval_length=COUNT, checkpoint_every=20, probe_every=0)
   config = config_lib.resolve(
-      'supervised', 'random_labels', 'mlp', ['ln', 'redo(period=7)'],
+      'supervised', 'random_labels', 'mlp', ['ln'],
       dict(batch_size=8, probe_observations=COUNT, probe_inputs=8, probe_targets=2, probe_steps=3,
            probe_lanczos_steps=3), objective='classification', seed=seed,
       **settings | overrides)
