@@ -33,8 +33,8 @@ def run(name: str, folder: pathlib.Path) -> float:
 
 _ABOUT = """# Supervised experiments at their small size
 
-Made by `make figures` on two cores; what each took is below it. `run_supervised.py --experiment=NAME
---full` is its full size. The data is the part of MNIST that is installed.
+Made by `make figures` on two cores; what each took is below it. `--full` makes its full size. The
+data is the part of MNIST that is installed.
 Shapes are tested on means of the last quarter of the tasks, with 95% t intervals over seeds and
 in pairs of seeds; one that is not there, or that the intervals do not show, is said to be so.
 """
