@@ -37,7 +37,7 @@ class Experiment(NamedTuple):
   claim: str = ''  # what `expected` tests
   dataset: str = 'mnist'  # a row of envs/datasets.py
   settings: Mapping[str, Any] = {}  # Config fields
-  probe_every: int = 0  # tasks, where no flag says so
+  probed: bool = False  # at the start and at the end, where no flag says otherwise
   arms: Mapping[str, Arm] = {}
   expected: Callable[..., findings.Finding] | None = None
   small: Size = Size(12, 1_000, 1_280, 3)
@@ -66,7 +66,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         'growing_data'),
     'growing_targets': Experiment(
         'Does a network follow regression targets that grow?', 'growing_targets',
-        metric='mean_squared_error'),
+        metric='mean_squared_error', full=Size(50, 10_000, 0, 5)),
     'composite': Experiment(
         'Does a network survive pixels and labels changing together?', 'composite'),
     'ways': Experiment(
@@ -82,11 +82,12 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         small=Size(8, 600, 640, 2)),
     'target_offset': Experiment(
         'Does a large mean of the regression targets cost what is learned after it? '
-        '(figure 1 left)', 'target_offset', dict(later_offset=0.0), metric='mean_squared_error',
+        '(figure 1 left)', 'target_offset', metric='squared_error',
         arms={'0': Arm(stream=dict(offset=0.0)), '1': Arm(stream=dict(offset=1.0)),
               '10': Arm(stream=dict(offset=10.0)), '100': Arm(stream=dict(offset=100.0)),
+              '100 then 0': Arm(stream=dict(offset=100.0, later_offset=0.0)),
               '100 ln': Arm('ln', stream=dict(offset=100.0))},
-        claim='the larger the mean was, the more slowly targets of mean zero are learned',
+        claim='the larger the mean, the larger the error that is left of the second targets',
         expected=findings.ordered(('0', '1', '10', '100')),
         small=Size(2, 2_000, 1_280, 3), full=Size(2, 20_000, 0, 5)),
     'parameter_scale': Experiment(
@@ -109,7 +110,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     'entk_gallery': Experiment(
         'How alike are the gradients of different inputs at the start, after regression on targets '
         'with a large mean, and after labels were memorized again and again? (figure 3 right)',
-        'random_labels', metric='ntk/mean_abs_cosine', file='probes', probe_every=6,
+        'random_labels', metric='ntk/mean_abs_cosine', file='probes', probed=True,
         arms={'offset 100': Arm(of='target_offset'), 'relu': Arm(), 'leaky': Arm('leaky'),
               'ln+l2': Arm('ln,l2')},
         claim='they are more alike in the end than at the start, after regression with a large '
@@ -118,10 +119,10 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         small=Size(6, 1_000, 1_280, 2)),
     'shift_severity': Experiment(
         'Do sudden changes cost more plasticity than gradual ones of the same total? '
-        '(figure 1 right)', 'random_labels',
+        '(figure 1 right)', 'random_labels', metric='plasticity_lost', file='probes', probed=True,
         arms={f'{fraction:g}': Arm(stream=dict(fraction=fraction), tasks=1 / fraction)
               for fraction in (0.01, 0.1, 1.0)},
-        claim='the more labels change at once, the worse',
+        claim='the more labels change at once, the more plasticity is lost in the end',
         expected=findings.ordered(('0.01', '0.1', '1')), small=Size(10, 1_000, 1_280, 3)),
     'norm_axes': Experiment(
         'Over which axis must a normalization subtract the mean, over which divide? (figure 25)',

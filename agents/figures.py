@@ -14,7 +14,9 @@ from probes import comparison, ntk
 
 # What makes numbers of a metric the more the better; of the others they are so.
 _MERITS = {
-    'mean_squared_error': lambda values: -np.log10(values),  # by orders of magnitude
+    'squared_error': lambda values: -np.log10(values),  # by orders of magnitude
+    'mean_squared_error': lambda values: -np.log10(values),
+    'plasticity_lost': lambda values: -values,
     'dead/total': lambda values: -values, 'linear/total': lambda values: -values}
 _TRACED = ('entropy', 'dead/total', 'linear/total', 'aligned')
 _MOST_COLOURS = 10
@@ -63,7 +65,9 @@ def _last_of_each_task(rows: list[dict[str, str]]) -> list[dict[str, str]]:
 
 def _save(drawn: figure_lib.Figure, folder: pathlib.Path, name: str) -> None:
   for kind in ('png', 'svg'):
-    drawn.savefig(folder / f'{name}.{kind}', dpi=120)
+    aside = folder / f'.{name}.tmp'
+    drawn.savefig(aside, format=kind, dpi=120)
+    os.replace(aside, folder / f'{name}.{kind}')
 
 
 def draw_kernels(command: supervised_cli.Command) -> figure_lib.Figure:
@@ -125,7 +129,7 @@ def draw(
   left.set(xlabel='updates', ylabel=label)
   right.set(xlabel=f'{label}, last quarter, 95% interval', yticks=range(len(ranked)),
             yticklabels=ranked)
-  if metric == 'mean_squared_error':
+  if metric in ('squared_error', 'mean_squared_error'):
     left.set_yscale('log')
     right.set_xscale('log')
   if 1 < len(curves) <= _MOST_COLOURS:

@@ -26,12 +26,12 @@ class Interval(NamedTuple):
   high: float
 
 
-def interval(values: np.ndarray) -> Interval:
-  """[seeds] -> their mean and its interval."""
+def interval(values: np.ndarray, num_comparisons: int = 1) -> Interval:
+  """[seeds] -> their mean and its interval, as wide as so many at once need (Bonferroni)."""
   mean = float(np.mean(values))
-  if len(values) < 2:
+  if len(values) < 2 or not np.isfinite(values).all():
     return Interval(mean, -np.inf, np.inf)
-  half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+  half = stats.t.ppf(1 - 0.025 / num_comparisons, len(values) - 1) * stats.sem(values)
   return Interval(mean, mean - half, mean + half)
 
 
@@ -40,35 +40,47 @@ def late(curves: np.ndarray) -> np.ndarray:
   return curves[:, -max(1, curves.shape[1] // 4):].mean(axis=1)
 
 
-def difference(curves: Curves, one: str, other: str) -> Interval:
+def difference(curves: Curves, one: str, other: str, num_comparisons: int = 1) -> Interval:
   """How much better `one` is late, in pairs of seeds."""
-  return interval(late(curves[one]) - late(curves[other]))
+  return interval(late(curves[one]) - late(curves[other]), num_comparisons)
+
+
+MARGIN = 0.05  # a lead below it is a tie
 
 
 def best_or_tied(name: str, above: str = '') -> Callable[[Curves], Finding]:
-  """No way is better than `name`, and `name` is better than `above`."""
+  """No way leads `name` by MARGIN or more, and `name` is better than `above`."""
   def test(curves: Curves) -> Finding:
-    gaps = {other: difference(curves, other, name) for other in curves if other != name}
+    others = [other for other in curves if other != name]
+    gaps = {other: difference(curves, other, name, len(others)) for other in others}
     better = [other for other, gap in gaps.items() if gap.low > 0]
-    told = [f'{name}: {_shown(interval(late(curves[name])))}']
-    told.append(f'better than it: {", ".join(better) or "none"}')
-    holds = not better
+    told = [f'{name}: {_shown(interval(late(curves[name])))}',
+            f'better than it: {", ".join(better) or "none"}']
+    verdicts = [False if gap.low > MARGIN else True if gap.high < MARGIN else None
+                for gap in gaps.values()]
     if above in curves:
-      gap = difference(curves, name, above)
-      told.append(f'its lead on {above}: {_shown(gap)}')
-      holds = False if better or gap.high < 0 else True if gap.low > 0 else None
-    return Finding(holds, '; '.join(told))
+      lead = difference(curves, name, above)
+      told.append(f'its lead on {above}: {_shown(lead)}')
+      verdicts.append(_sign(lead))
+    return Finding(_all(verdicts), '; '.join(told))
 
   return test
+
+
+def _sign(gap: Interval) -> bool | None:
+  return True if gap.low > 0 else False if gap.high < 0 else None
+
+
+def _all(verdicts: Sequence[bool | None]) -> bool | None:
+  """False where one is, else None where one is."""
+  return False if False in verdicts else None if None in verdicts else True
 
 
 def ordered(names: Sequence[str]) -> Callable[[Curves], Finding]:
   """Each way is better than the next."""
   def test(curves: Curves) -> Finding:
     gaps = [difference(curves, one, other) for one, other in zip(names, names[1:], strict=False)]
-    holds = (True if all(gap.low > 0 for gap in gaps)
-             else False if any(gap.high < 0 for gap in gaps) else None)
-    return Finding(holds, '; '.join(
+    return Finding(_all([_sign(gap) for gap in gaps]), '; '.join(
         f'{one} over {other}: {_shown(gap)}'
         for one, other, gap in zip(names, names[1:], gaps, strict=False)))
 
@@ -80,9 +92,7 @@ def grows(names: Sequence[str]) -> Callable[[Curves], Finding]:
   def test(curves: Curves) -> Finding:
     gains = {name: interval(curves[name][:, -1] - curves[name][:, 0])
              for name in names}
-    holds = (True if all(gain.low > 0 for gain in gains.values())
-             else False if any(gain.high < 0 for gain in gains.values()) else None)
-    return Finding(holds, '; '.join(
+    return Finding(_all([_sign(gain) for gain in gains.values()]), '; '.join(
         f'{name}, last less first: {_shown(gain)}' for name, gain in gains.items()))
 
   return test
@@ -93,8 +103,7 @@ def growing_gap(one: str, other: str) -> Callable[[Curves], Finding]:
   def test(curves: Curves) -> Finding:
     leads = curves[one] - curves[other]
     growth = interval(late(leads) - late(leads[:, ::-1]))
-    holds = True if growth.low > 0 else False if growth.high < 0 else None
-    return Finding(holds, f'the lead of {one} on {other}, last quarter less first: '
+    return Finding(_sign(growth), f'the lead of {one} on {other}, last quarter less first: '
                           f'{_shown(growth)}')
 
   return test

@@ -28,7 +28,8 @@ DOMAINS: Mapping[str, Settings] = {
     # Lyle et al. 2024 train with Adam; the rest, which they do not give, is ours.
     'supervised': dict(
         unit='steps', eval_length=2_048, optimizer='adam', learning_rate=1e-3,
-        initializer='truncated_fan_in', error_loss='squared', batch_size=128, num_atoms=101),
+        initializer='truncated_fan_in', error_loss='squared', batch_size=128, num_atoms=101,
+        steps_per_update=1),
 }
 
 # What Control from pixels changes, whatever the agent: DecQN's encoder, two ReLU layers, random

@@ -28,12 +28,12 @@ def define_flags(to: flags.FlagValues) -> None:
 
   define('run_dir', '', 'folder of a run; several, comma-separated, are compared')
   define('checkpoint', None,
-         'what is probed: all, newest, or frames, comma-separated; empty: nothing, the reports are '
-         'made of what is there (default: all for one run, nothing for several)')
+         'what is probed: all, newest, or frames, comma-separated; empty: several runs are '
+         'compared by what they hold (default: all for one run, nothing for several)')
   define('out_dir', '',
-         'where probes and report of one run go (default: RUN/probed-SIZE), or the comparison of '
-         'several')
-  script.define_probe_size(to)
+         'where probes and report of one run go (default: RUN/probed, or RUN/probed-SIZE), or the '
+         'comparison of several')
+  script.define_probe_size(to, default='')
   flags.DEFINE_multi_string(
       'set', [], 'name=value: override a setting of Config that starts with probe_', flag_values=to)
 
@@ -50,7 +50,7 @@ def parse(argv: Sequence[str]) -> Command | str:
   one = pathlib.Path(values.run_dir)  # whose name may have a comma in it
   several = values.run_dir and not one.is_dir()
   runs = tuple(map(pathlib.Path, script.names(values.run_dir))) if several else (one,)
-  if not values.run_dir:
+  if not runs or not values.run_dir:
     raise errors.UsageError('run_dir=: must name the folder of a run')
   if len(runs) > 1 and not values.out_dir:
     raise errors.UsageError('out_dir=: must name a folder for the comparison of several runs')
@@ -65,7 +65,8 @@ def parse(argv: Sequence[str]) -> Command | str:
       raise errors.UsageError(f'set={name}: must be a setting of the probe, probe_…')
   return Command(
       runs, asked, {**script.probe_size(values), **overrides},
-      pathlib.Path(values.out_dir) if values.out_dir else None, f'probed-{values.probe_size}')
+      pathlib.Path(values.out_dir) if values.out_dir else None,
+      f'probed-{values.probe_size}' if values.probe_size else 'probed')
 
 
 def run(argv: Sequence[str]) -> int | str:

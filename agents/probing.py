@@ -88,7 +88,8 @@ def _with_next(prober: Prober, state: LearnerState, inputs: Inputs) -> State:
   batch = jax.tree.map(lambda leaf: leaf[:batch_size], inputs.batch)
   # A copy: an update uses its state up.
   after, _, _ = prober.model.agent.learn(
-      jax.tree.map(lambda leaf: leaf.copy(), state), batch, np.ones(batch_size, np.float32))
+      jax.tree.map(lambda leaf: leaf.copy(), state), batch,
+      np.ones(len(jax.tree.leaves(batch)[0]), np.float32))
   return State(state.params, state.target_params, after.params)
 
 

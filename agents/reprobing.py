@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
-import shutil
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -26,9 +26,13 @@ def probe(
   """
   config = dataclasses.replace(run.config, **settings)
   _prepare(out_dir, run, config)
-  run = run._replace(config=config)
-  rows = metrics.CsvFile(out_dir / 'probes.csv', keep=len(run.frames))
-  prober, whole = None, True
+  with run_folder.locked(out_dir):
+    return _probe_all(run._replace(config=config), frames, out_dir)
+
+
+def _probe_all(run: saved_run.SavedRun, frames: Iterable[int], out_dir: pathlib.Path) -> bool:
+  config, prober, whole = run.config, None, True
+  rows = metrics.CsvFile(out_dir / 'probes.csv', keep=sys.maxsize)
   for frame in sorted({run.frames[0], *frames}):  # all are compared with the run's first
     if frame in rows.frames:
       log.info('%s %s: probed already', f'{frame:,}', config.unit)
@@ -45,21 +49,30 @@ def probe(
 
 def _prepare(out_dir: pathlib.Path, run: saved_run.SavedRun, config: Config) -> None:
   """Makes `out_dir` a folder that a report can be made of, or finds that it is this one's."""
+  if out_dir.exists() and not out_dir.is_dir():
+    raise errors.UsageError(f'out_dir={out_dir}: must be a folder; it is a file')
+  if (out_dir / 'checkpoints').exists():
+    raise errors.UsageError(f'out_dir={out_dir}: must be a folder of its own; it holds a run')
   stored = json.loads((run.folder / run_folder.CONFIG).read_text())
-  content = json.dumps(stored | run_folder.as_json(config), indent=2) + '\n'
+  content = stored | run_folder.as_json(config)
   path = out_dir / run_folder.CONFIG
   if path.exists():
-    if path.read_text() != content:
+    there = json.loads(path.read_text())
+    names = run_folder.as_json(config).keys() - set(run_folder.MAY_CHANGE) | {'run_id'}
+    if any(there.get(name) != content.get(name) for name in names):
       raise errors.UsageError(
           f'out_dir={out_dir}: holds probes with other settings or of another run; name another')
   elif out_dir.exists() and any(out_dir.iterdir()):
     raise errors.UsageError(f'out_dir={out_dir}: must be new, empty or of an earlier such call')
   out_dir.mkdir(parents=True, exist_ok=True)
-  if (run.folder / 'results.csv').exists():  # The scores belong in the report.
-    aside = out_dir / '.results.csv.tmp'
-    shutil.copyfile(run.folder / 'results.csv', aside)
-    os.replace(aside, out_dir / 'results.csv')
-  if not path.exists():
-    aside = out_dir / f'.{run_folder.CONFIG}.tmp'
-    aside.write_text(content)
-    os.replace(aside, path)
+  _replace(path, json.dumps(content, indent=2) + '\n')
+  results = run.folder / 'results.csv'
+  if results.exists():  # The scores belong in the report.
+    _replace(out_dir / results.name, results.read_text())
+
+
+def _replace(path: pathlib.Path, text: str) -> None:
+  """Writes a file whole."""
+  aside = path.with_name(f'.{path.name}.tmp')
+  aside.write_text(text)
+  os.replace(aside, path)

@@ -98,6 +98,9 @@ def _network(config: Any) -> None:
   for name in ('norm_affine', 'hidden_bias'):
     if config.norm == 'none' and not getattr(config, name):
       _refuse(config, name, 'says nothing where norm=none; set norm=layer or leave it out')
+  if config.random_shift and config.objective != 'q_learning':
+    _refuse(config, 'random_shift', 'shifts transitions, which a stream of tasks has none of; set '
+            'random_shift=0')
   if config.random_shift and not torso.takes_frames:
     _refuse(config, 'random_shift', f'torso={config.torso} takes no frames; set random_shift=0')
 

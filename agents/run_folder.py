@@ -22,7 +22,7 @@ CONFIG = 'config.json'
 ABOUT = ('run_id', 'versions', 'command_line', 'continued_with')  # what it holds beside settings
 _ASIDE = f'.{CONFIG}.tmp'
 # A run may be made longer.
-_MAY_CHANGE = ('run_length',)
+MAY_CHANGE = ('run_length',)
 _PACKAGES = (
     'jax', 'jaxlib', 'dm-haiku', 'optax', 'rlax', 'numpy', 'ale-py', 'gymnasium', 'dm-control',
     'mujoco', 'dm-reverb', 'tensorflow-cpu', 'mlxtend')
@@ -85,7 +85,7 @@ def _check_same(folder: pathlib.Path, stored: dict[str, Any], config: Config) ->
     raise errors.UsageError(
         f'run_dir={folder}: must be a run of this version; its {CONFIG} lacks {", ".join(missing)}')
   for name in wanted:
-    if name not in _MAY_CHANGE and stored[name] != wanted[name]:
+    if name not in MAY_CHANGE and stored[name] != wanted[name]:
       raise errors.UsageError(
           f'run_dir={folder}: belongs to another config: there {name}={stored[name]}, '
           f'here {name}={wanted[name]}')

@@ -9,15 +9,18 @@ from typing import Any
 
 from absl import flags
 
-from agents import display, errors
+from agents import checkpoint, display, errors
 from probes import random_target
 from replay import types as replay_types
 
 DONE, FAILED, BAD_ARGUMENT, INTERRUPTED = 0, 1, 2, 130
 
-# Config fields; those of 'small' are the defaults.
+# Config fields; 'small' is their defaults.
 PROBE_SIZES: Mapping[str, Mapping[str, Any]] = {
-    'small': {},
+    'small': dict(
+        probe_targets=random_target.SMALL.num_targets, probe_steps=random_target.SMALL.num_steps,
+        probe_batch_size=random_target.SMALL.batch_size,
+        probe_pool_size=random_target.SMALL.pool_size, probe_optimizer='small'),
     'paper': dict(
         probe_targets=random_target.PAPER.num_targets, probe_steps=random_target.PAPER.num_steps,
         probe_batch_size=random_target.PAPER.batch_size,
@@ -36,7 +39,7 @@ def main(argv: Sequence[str], run: Callable[[Sequence[str]], int | str]) -> int:
     return DONE
   except ValueError as error:
     status, cause = BAD_ARGUMENT, str(error)
-  except (OSError, replay_types.ReplayError) as error:  # nothing was trained yet
+  except (OSError, replay_types.ReplayError, checkpoint.CheckpointError) as error:
     status, cause = FAILED, f'{type(error).__name__}: {error}'
   print(f'{pathlib.Path(argv[0]).name}: {cause}', file=sys.stderr)
   return status
@@ -74,15 +77,17 @@ def _default(flag: flags.Flag) -> str:
   return '' if flag.default in (None, '', []) else f' (default: {flag.default_as_str})'
 
 
-def define_probe_size(to: flags.FlagValues) -> None:
-  """Defines --probe_size, which `probe_size` reads."""
+def define_probe_size(to: flags.FlagValues, default: str = 'small') -> None:
+  """Defines --probe_size, which `probe_size` reads; the default may be empty."""
   flags.DEFINE_string(
-      'probe_size', 'small', f'of the random-target probe: {", ".join(PROBE_SIZES)}; the paper\'s '
+      'probe_size', default, f'of the random-target probe: {", ".join(PROBE_SIZES)}; the paper\'s '
       'takes the agent\'s own optimizer', flag_values=to)
 
 
 def probe_size(values: flags.FlagValues) -> Mapping[str, Any]:
   """The settings of Config that --probe_size stands for."""
+  if not values.probe_size:
+    return {}
   if values.probe_size not in PROBE_SIZES:
     raise errors.unknown('probe_size', values.probe_size, PROBE_SIZES)
   return PROBE_SIZES[values.probe_size]

@@ -22,7 +22,7 @@ from agents.config import Config
 from agents.display import Display, log
 from agents.state import LearnerState
 from networks import torsos
-from probes import transient
+from probes import subject, transient
 from probes.subject import Inputs
 
 _KEEP = 2  # newest checkpoints that are kept, beside the probed ones
@@ -90,6 +90,15 @@ def make_program(config: Config, input_shape: tuple[int, ...], num_outputs: int)
                  jax.jit(evaluate))
 
 
+def alike(lanes: Sequence[Lane]) -> list[list[Lane]]:
+  """Lanes that have come equally far, so that none starts over for another's sake."""
+  found: dict[int, list[Lane]] = {}
+  for lane in lanes:
+    newest = max(checkpoint.frames(lane.folder / 'checkpoints'), default=-1)
+    found.setdefault(newest, []).append(lane)
+  return list(found.values())
+
+
 class Trainer:
   """Trains some seeds of one config, task after task; at the end of each comes a row of results."""
 
@@ -143,7 +152,7 @@ class Trainer:
         break
       self._add_results(index, tasks)
       self._at_end_of(tasks)
-    finished = self._step == config.run_length
+    finished = self._step >= config.run_length
     if not finished and self._step > self._checkpointed:
       self._save(self._tasks(self._step // length))
     self._display.close()
@@ -158,7 +167,8 @@ class Trainer:
   def _trace(self, tasks: Tasks, index: int) -> None:
     """A row a lane where the first updates on a task are looked at one by one."""
     config, done = self._config, self._step - index * self._config.steps_per_task
-    if done >= config.trace_steps or self._step <= self._traces[0].last_frame:
+    is_due = done < config.trace_steps and done % config.trace_every == 0
+    if not is_due or self._step <= self._traces[0].last_frame:
       return
     for i, file in enumerate(self._traces):
       key = parts_lib.key(self._lanes[i].config, parts_lib.PROBE)
@@ -188,7 +198,7 @@ class Trainer:
     """A row a lane: at the end of the task, on its examples, and means over its steps."""
     length = self._config.steps_per_task
     ends = self._program.evaluate(self._states.params, self._keys, tasks)
-    norms = jax.vmap(optax.global_norm)(self._states.params)
+    norms = jax.vmap(optax.global_norm)(subject.trained(self._states.params))
     for i, results in enumerate(self._results):
       row = dict(iteration=index, frame=self._step, norm=float(norms[i]))
       row |= {name: float(values[i]) for name, values in ends.items()}
@@ -211,12 +221,12 @@ class Trainer:
       self._save(tasks)
 
   def _inputs(self, tasks: Tasks, i: int) -> Inputs:
-    """The task's first examples; a probe that wants more gets an error that says how many."""
+    """The task's first examples."""
     config = self._config
     count = max(config.probe_inputs, config.batch_size)
-    inputs, targets = np.asarray(tasks.inputs[i]), np.asarray(tasks.targets[i])
+    inputs = np.asarray(tasks.inputs[i, :max(count, config.probe_observations)])
     return Inputs(inputs[:config.probe_observations],
-                  objectives.Example(inputs[:count], targets[:count]))
+                  objectives.Example(inputs[:count], np.asarray(tasks.targets[i, :count])))
 
   def _save(self, tasks: Tasks) -> None:
     for i, lane in enumerate(self._lanes):

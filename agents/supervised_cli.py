@@ -65,7 +65,7 @@ def define_flags(to: flags.FlagValues) -> None:
   define(integer, 'probe_every_tasks', None,
          "tasks between plasticity probes; 0: none; default: the experiment's, mostly none")
   define(integer, 'checkpoint_every_tasks', None,
-         'tasks between checkpoints; default: only at the end')
+         'tasks between checkpoints, one more at the end; default: 10')
   script.define_probe_size(to)
   define(string, 'run_dir', '', 'folder of the experiment; default: runs/EXPERIMENT/NETWORK-…')
   define(flags.DEFINE_bool, 'resume', False,
@@ -171,6 +171,20 @@ def _size(row: experiments.Experiment, values: flags.FlagValues) -> experiments.
   return size
 
 
+_LENGTHS = ('run_length', 'steps_per_task', 'eval_every', 'probe_every', 'checkpoint_every')
+
+
+def _merged(
+    own: Mapping[str, Any], of_arm: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+  """Settings of an experiment, of one of its ways and of --set, which may not contradict it."""
+  for name in given:
+    if name in _LENGTHS:
+      raise errors.UsageError(f'set={name}: has a flag of its own, --num_tasks, --steps_per_task …')
+    if name in of_arm:
+      raise errors.UsageError(f'set={name}: is what the ways that are compared differ in')
+  return {**own, **of_arm, **given}
+
+
 def _tasks_between(values: flags.FlagValues, name: str, default: int) -> int:
   value = values[name].value
   if value is not None and value < 0:
@@ -191,13 +205,13 @@ def _arm(
   stream = streams.make(name, dataset, values.seed, **parameters)
   config = config_lib.resolve(
       'supervised', name, values.network, [arm.interventions],
-      {**row.settings, **arm.settings, **config_lib.parse_overrides(values.set)},
+      _merged(row.settings, arm.settings, config_lib.parse_overrides(values.set)),
       **script.probe_size(values), seed=values.seed, dataset=dataset.name,
       stream_parameters=tuple(sorted(parameters.items())), objective=stream.kind,
       run_length=steps * num_tasks, steps_per_task=steps, eval_every=steps,
-      probe_every=steps * _tasks_between(values, 'probe_every_tasks', row.probe_every),
-      checkpoint_every=steps * (
-          _tasks_between(values, 'checkpoint_every_tasks', 0) or num_tasks))
+      probe_every=steps * _tasks_between(values, 'probe_every_tasks', num_tasks * row.probed),
+      checkpoint_every=steps * _tasks_between(values, 'checkpoint_every_tasks', 10))
+  stream.task(num_tasks - 1)  # A stream that ends says so before anything is built.
   configs = tuple(dataclasses.replace(config, seed=values.seed + i) for i in range(size.num_seeds))
   folders = tuple(folder / label / f'seed{one.seed}' for one in configs)
   stored = tuple(run_folder.check(*pair, values.resume)

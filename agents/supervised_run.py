@@ -38,7 +38,8 @@ def _run_arm(
   program = supervised.make_program(config, dataset.images.shape[1:], made[0].num_outputs)
   lanes = [supervised.Lane(one, folder, stream.task)
            for one, folder, stream in zip(arm.configs, arm.folders, made, strict=True)]
-  groups = [lanes] if supervised.side_by_side(config) else [[lane] for lane in lanes]
+  together = supervised.side_by_side(config)
+  groups = supervised.alike(lanes) if together else [[lane] for lane in lanes]
   with contextlib.ExitStack() as stack:
     for lane, stored in zip(lanes, arm.stored, strict=True):
       stack.enter_context(run_folder.locked(lane.folder))

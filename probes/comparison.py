@@ -33,6 +33,8 @@ def write_comparison(
   for folder in run_dirs:
     if not folder.is_dir():
       raise ValueError(f'run_dirs={folder}: must be a folder')
+  if len({folder.resolve() for folder in run_dirs}) < len(run_dirs):
+    raise ValueError(f'run_dirs={", ".join(map(str, run_dirs))}: must each be named once')
   seeds = [Seed(name, run_data.read(folder))
            for name, folder in zip(names(run_dirs), run_dirs, strict=True)]
   groups = grouped(seeds)
@@ -67,29 +69,57 @@ def _context(groups: list[Group]) -> dict[str, Any]:
 
 def _verdict(groups: list[Group]) -> verdict.Verdict:
   """Who lost less, where the intervals say so; of no group whose probes tell nothing."""
-  blind = [group.label for group in groups if any(
-      seed.run.probes and verdict.is_blind(seed.run.probes[-1]) for seed in group.seeds)]
   found = {group.label: lost(group) for group in groups}
-  known = {label: found for label, found in found.items() if not np.isnan(found.value)}
-  reasons = [f'{label}: plasticity lost {number(found.value)} {interval(found.low, found.high)}.'
-             for label, found in known.items()]
-  if blind:
-    reasons.append(f'Left out of the comparison: {", ".join(blind)}, where not even a fresh '
-                   'network learned the targets, so that the probe cannot tell.')
-  known = {label: found for label, found in known.items() if label not in blind}
+  reasons = [f'{label}: plasticity lost {number(mean.value)} {interval(mean.low, mean.high)}.'
+             for label, mean in found.items() if not np.isnan(mean.value)]
+  known = {}
+  for group in groups:
+    if reason := _left_out(group):
+      reasons.append(f'Left out: {group.label}, {reason}.')
+    else:
+      known[group.label] = found[group.label]
   if len(known) < 2:
     return verdict.Verdict(
         'unknown', 'Fewer than two of these have a probe that tells something.', reasons)
-  single = [group.label for group in groups if len(group.seeds) == 1]
+  probed = [seed.run for group in groups if group.label in known for seed in group.seeds]
+  values = {name: {_probe_setting(run, name) for run in probed} for name in _SAME}
+  if differing := [name for name, found in values.items() if len(found) > 1]:
+    return verdict.Verdict('unknown', 'Their probes do not compare.', [
+        *reasons, f'They differ in {", ".join(differing)}.'])
+  single = [group.label for group in groups if group.label in known and len(group.seeds) == 1]
   reasons.append('Intervals of 95%, by t over seeds' + (
-      f'; of {", ".join(single)}, one seed, over the probe’s targets, which says nothing of other '
-      'seeds.' if single else '.'))
+      f'; of {", ".join(single)}, one seed, over the probe’s targets.' if single else '.'))
   best = min(known, key=lambda label: known[label].value)
-  worse = [label for label, found in known.items() if found.low > known[best].high]
+  worse = [label for label, mean in known.items() if mean.low > known[best].high]
   if not worse:
     return verdict.Verdict('undecided', 'The intervals do not tell them apart.', reasons)
-  return verdict.Verdict(
-      'kept', f'{best} kept more plasticity than {" and ".join(worse)}.', reasons)
+  told = f'{best} kept more plasticity than {" and ".join(worse)}'
+  if {best, *worse} & set(single):
+    return verdict.Verdict(
+        'undecided', f'In these runs {told}; one seed says nothing of others.', reasons)
+  return verdict.Verdict('kept', f'{told}.', reasons)
+
+
+# What must be the same in probes that are compared: columns of probes.csv, settings of the run.
+_SAME = ('record_version', 'num_targets', 'num_steps', 'batch_size', 'pool_size', 'probe_kind',
+         'probe_optimizer')
+
+
+def _probe_setting(run: run_data.Run, name: str) -> str:
+  return str(run.probes[-1].get(name, run.config.get(name, '')))
+
+
+def _left_out(group: Group) -> str:
+  """Why a group's probes tell nothing; empty where they do."""
+  rows = [seed.run.probes[-1] for seed in group.seeds if seed.run.probes]
+  if len(rows) < len(group.seeds):
+    return f'{len(group.seeds) - len(rows)} of {len(group.seeds)} without a probe'
+  broken = sum(np.isnan(row.get('plasticity_lost', np.nan)) for row in rows)
+  if broken:
+    return f'{broken} of {len(rows)} whose last probe holds no result, as of a broken network'
+  if any(verdict.is_blind(row) for row in rows):
+    return 'where not even a fresh network learned the targets, so that the probe cannot tell'
+  return ''
 
 
 _COLUMNS = (  # Title, column of the last probe, form

@@ -17,6 +17,9 @@ NAMED = ('task', 'agent', 'interventions')
 _MOST_SETTINGS = 3  # in a label
 
 
+_UNKNOWN = {'interventions': ''}  # the settings of a run whose config.json cannot be read
+
+
 class Seed(NamedTuple):
   """A run."""
   name: str
@@ -52,7 +55,9 @@ def grouped(seeds: Sequence[Seed]) -> list[Group]:
     alike = [other for other, named in zip(every, identities, strict=True) if named == identity]
     differing = sorted({name for other in alike for name in found.keys() | other.keys()
                         if found.get(name) != other.get(name)})
-    keys.append((identity, tuple((name, found.get(name, '')) for name in differing)))
+    # Of what nothing is known it is not known either that it is the same.
+    own = () if found != _UNKNOWN else (('unread', str(len(keys))),)
+    keys.append((identity, (*own, *((name, found.get(name, '')) for name in differing))))
   several_tasks = len({identity[0] for identity in identities}) > 1
   groups = {}
   for seed, key in zip(seeds, keys, strict=True):

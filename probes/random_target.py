@@ -39,7 +39,7 @@ class RandomTargetFit(NamedTuple):
   """How K target functions were learned in T steps."""
   curves: np.ndarray  # [K, T] minibatch loss before each step
   final_losses: np.ndarray  # [K] loss on the whole pool after the last step
-  target_variances: np.ndarray  # [K] loss of the best constant; for squares the targets' variance
+  target_variances: np.ndarray  # [K] loss of the best constant; for squares their variance
 
 
 class Interval(NamedTuple):
@@ -56,7 +56,7 @@ class Kind(NamedTuple):
   targets: Callable[[np.ndarray, np.random.Generator], np.ndarray]
   from_mean: bool  # the mean prediction a is added to them
   loss: Callable[[jax.Array, jax.Array], jax.Array]  # utilities, targets -> a scalar
-  baseline: Callable[[np.ndarray, int], float]  # targets, A -> the loss of the best constant
+  baseline: Callable[[np.ndarray], float]  # targets -> the loss of the best constant
 
 
 def _squared(q_values: jax.Array, targets: jax.Array) -> jax.Array:
@@ -67,19 +67,23 @@ def _cross_entropy(q_values: jax.Array, labels: jax.Array) -> jax.Array:
   return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(q_values, labels))
 
 
+def _entropy(labels: np.ndarray) -> float:
+  """Of each dimension's labels in the pool, their mean: what a constant prediction can do."""
+  counts = [np.unique(column, return_counts=True)[1] for column in labels.T]
+  return float(np.mean([stats.entropy(count) for count in counts]))
+
+
 KINDS = {
     'sine': Kind(
         'a + sin(1e5 q(x; w0)) (Lyle et al. 2023)',
-        lambda q_values, rng: np.sin(_FREQUENCY * q_values), True, _squared,
-        lambda targets, num_choices: targets.var()),
+        lambda q_values, rng: np.sin(_FREQUENCY * q_values), True, _squared, np.var),
     'network': Kind(
         'q(x; w0) of a fresh network (target-fitting capacity, Lyle et al. 2022)',
-        lambda q_values, rng: q_values, False, _squared,
-        lambda targets, num_choices: targets.var()),
+        lambda q_values, rng: q_values, False, _squared, np.var),
     'labels': Kind(
         'a choice at random for each observation, by cross-entropy',
         lambda q_values, rng: rng.integers(q_values.shape[-1], size=q_values.shape[:-1]), False,
-        _cross_entropy, lambda targets, num_choices: np.log(num_choices)),
+        _cross_entropy, _entropy),
 }
 
 
@@ -119,7 +123,7 @@ def fit_random_targets(network: types.QNetwork, params: types.Params,
     data = pool, jnp.asarray(mean_prediction + targets if row.from_mean else targets)
     curve, fitted = fitting.descend(loss, optimizer, params, (), data, fit_key, size)
     final_loss = row.loss(_predict(network, fitted, pool, fit_key), data[1])
-    fits.append((curve, final_loss, row.baseline(targets, fresh.shape[-1])))
+    fits.append((curve, final_loss, row.baseline(targets)))
   return RandomTargetFit(*map(np.stack, zip(*fits, strict=True)))
 
 

@@ -89,6 +89,7 @@ def _plasticity_row(agent: random_target.RandomTargetFit, fresh: random_target.R
   now = random_target.mean_interval(lost, rng)
   since = random_target.mean_interval(lost - _lost_at_first(lost, first), rng)
   return dict(
+      baseline=_finite_mean(agent.target_variances.astype(np.float64)),
       plasticity=_finite_mean(random_target.plasticity(agent)),
       plasticity_fresh=_finite_mean(random_target.plasticity(fresh)),
       plasticity_lost=now.estimate, plasticity_lost_low=now.low, plasticity_lost_high=now.high,

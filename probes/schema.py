@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-VERSION = 3  # Goes up whenever a name below changes its meaning or its row is new.
+VERSION = 4  # Goes up whenever a name below changes its meaning or its row is new.
 
 _LYLE_2022 = 'Lyle et al. 2022, arXiv 2204.09560'
 _LYLE_2023 = 'Lyle et al. 2023, arXiv 2303.01486'
@@ -33,10 +33,13 @@ PROBE = (
     Metric('num_targets, num_steps, batch_size, pool_size',
            'size of the random-target probe: target functions, optimizer steps on each, '
            'observations in a step, observations to fit', 'counts', _LYLE_2023),
+    Metric('baseline',
+           'loss of the best constant, averaged over targets; for the usual targets their '
+           'variance, about 0.5. Losses are to be read against it', 'loss', ''),
     Metric('plasticity',
-           'variance of the random targets less the loss left after training a copy of the network '
-           'on them, averaged over targets: 0 for a network that learns nothing, about 0.5 for one '
-           'that learns everything, below 0 for one that a constant would beat. Few steps are also '
+           'baseline less the loss left after training a copy of the network on the targets, '
+           'averaged over them: 0 for a network that learns nothing, the baseline for one that '
+           'learns everything, below 0 for one that a constant would beat. Few steps are also '
            'spent on unlearning old outputs far from the targets',
            'squared error', _LYLE_2023),
     Metric('plasticity_fresh',

@@ -9,8 +9,9 @@ from probes import run_data
 from probes.wording import count, interval, number, percent, times
 
 THRESHOLD = 0.1  # Plasticity is lost where more than this part of a fresh network's is.
-# Where neither network gains this much of the about 0.5 there is to gain, the probe tells nothing.
-MIN_PLASTICITY = 0.1
+# Where neither network gains this part of what there is to gain, the probe tells nothing.
+MIN_GAIN = 0.2
+_USUAL_BASELINE = 0.5  # of probes before version 4
 
 
 class Verdict(NamedTuple):
@@ -29,12 +30,16 @@ class Tile(NamedTuple):
 
 def threshold(row: run_data.Row) -> float:
   """The plasticity lost from which on it counts as lost."""
-  return THRESHOLD * max(row.get('plasticity_fresh', math.nan), MIN_PLASTICITY)
+  return THRESHOLD * max(row.get('plasticity_fresh', math.nan), _least(row))
+
+
+def _least(row: run_data.Row) -> float:
+  return MIN_GAIN * row.get('baseline', _USUAL_BASELINE)
 
 
 def is_blind(row: run_data.Row) -> bool:
   """Whether neither network learned enough of the targets for the probe to tell anything."""
-  return max(_get(row, 'plasticity'), _get(row, 'plasticity_fresh')) < MIN_PLASTICITY
+  return max(_get(row, 'plasticity'), _get(row, 'plasticity_fresh')) < _least(row)
 
 
 def judge(probes: list[run_data.Row]) -> Verdict:

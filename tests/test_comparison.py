@@ -125,7 +125,7 @@ def test_a_probe_in_which_no_network_learns_is_not_compared(tmp_path):
            for seed in (1, 2)]
   text, _ = compare([*blind, *folders], tmp_path / 'out')
   assert 'double_dqn + ln kept more plasticity than double_dqn.' in text
-  assert 'Left out of the comparison: dqn + ln,wd, where not even a fresh network' in text
+  assert 'Left out: dqn + ln,wd, where not even a fresh network' in text
 
 
 def test_lengths_and_versions_that_differ_are_said(tmp_path):
@@ -163,3 +163,37 @@ def test_bad_arguments_are_refused(tmp_path, names, message):
   with pytest.raises(ValueError, match=message):
     comparison.write_comparison([tmp_path / name for name in names], tmp_path / 'out')
   assert not (tmp_path / 'out').exists()
+
+
+def test_probes_of_other_sizes_are_not_compared(tmp_path):
+  folders = [
+      make_run(tmp_path / f'{names}{seed}', [], [probe(400, lost=lost, num_steps=steps)],
+               CONFIG | dict(seed=seed, interventions=[names]))
+      for names, lost, steps in (('ln', 0.0, 200), ('wd', 0.4, 2000)) for seed in (1, 2)]
+  text, _ = compare(folders, tmp_path / 'out')
+  assert 'Their probes do not compare.' in text and 'They differ in num_steps.' in text
+
+
+def test_a_broken_network_is_not_left_out_of_its_groups_mean(tmp_path):
+  folders = two_groups(tmp_path)
+  folders.append(make_run(
+      tmp_path / 'ln4', [], [probe(400, lost=float('nan'), low=0.0, high=0.0)],
+      CONFIG | dict(seed=4, interventions=['ln'])))
+  text, _ = compare(folders, tmp_path / 'out')
+  assert 'Left out: double_dqn + ln, 1 of 4 whose last probe holds no result' in text
+  assert 'Fewer than two of these have a probe that tells something.' in text
+
+
+def test_one_seed_says_nothing_of_others(tmp_path):
+  folders = [run(tmp_path / name, 1, lost, interventions=[name])
+             for name, lost in (('ln', 0.0), ('wd', 0.4))]
+  text, _ = compare(folders, tmp_path / 'out')
+  assert ('In these runs double_dqn + ln kept more plasticity than double_dqn + wd; one seed says '
+          'nothing of others.') in text
+
+
+def test_a_run_named_twice_is_refused(tmp_path):
+  run(tmp_path / 'a', 1, 0.0)
+  (tmp_path / 'b').mkdir()
+  with pytest.raises(ValueError, match='run_dirs=.*: must each be named once'):
+    comparison.write_comparison([tmp_path / 'a', tmp_path / 'b' / '..' / 'a'], tmp_path / 'out')

@@ -29,7 +29,8 @@ def test_late_is_the_last_quarter():
 
 @pytest.mark.parametrize('curves, holds', [
     (dict(a=curve(1, 0.9), b=curve(1, 0.5), c=curve(1, 0.9)), True),
-    (dict(a=curve(1, 0.9), b=curve(1, 0.5), c=curve(1, 0.95)), False),  # in pairs c is better
+    (dict(a=curve(1, 0.9), b=curve(1, 0.5), c=curve(1, 0.97)), False),  # in pairs c is better
+    (dict(a=curve(1, 0.9), b=curve(1, 0.5), c=curve(1, 0.92)), True),  # by less than the margin
     (dict(a=curve(1, 0.5), b=curve(1, 0.9)), False),
     (dict(a=noisy(1, 0.9), b=-noisy(-1, -0.8)), None)])  # no pair agrees on the lead
 def test_best_or_tied(curves, holds):
@@ -68,6 +69,21 @@ def test_seeds_are_compared_in_pairs():
   assert found.low == pytest.approx(0.1) and found.high == pytest.approx(0.1)
 
 
-@pytest.mark.parametrize('other, holds', [(curve(1, 0.8), True), (curve(1, 0.95), False)])
+@pytest.mark.parametrize('other, holds', [
+    (curve(1, 0.8), True), (curve(1, 0.97), False), (noisy(1, 0.8), None)])
 def test_best_or_tied_with_nothing_to_be_above(other, holds):
   assert findings.best_or_tied('a')(dict(a=curve(1, 0.9), b=other)).holds is holds
+
+
+def test_one_seed_and_what_is_not_finite_decide_nothing():
+  one = dict(a=np.array([[1.0, 0.9]]), b=np.array([[1.0, 0.1]]))
+  assert findings.best_or_tied('a', above='b')(one).holds is None
+  assert findings.ordered(('a', 'b'))(one).holds is None
+  broken = dict(a=curve(1, 0.9), b=curve(1, np.nan))
+  assert findings.best_or_tied('a')(broken).holds is None
+
+
+def test_many_comparisons_need_wider_intervals():
+  values = np.array([1.0, 2.0, 3.0])
+  # 95% of all of ten: t of 1 - 0.025 / 10 with 2 degrees of freedom is 14.0890.
+  assert findings.interval(values, 10).high == pytest.approx(2 + 14.08905 / np.sqrt(3), rel=1e-5)

@@ -57,7 +57,7 @@ def test_a_checkpoint_says_what_training_said_to_the_bit(run, tmp_path):
 def test_other_settings_go_into_a_folder_of_their_own(copy):
   before = {path: path.read_bytes() for path in copy.rglob('*') if path.is_file()}
   assert probe(f'--run_dir={copy}', '--checkpoint=newest', *PROBE) == script.DONE
-  folder = copy / 'probed-small'
+  folder = copy / 'probed'
   rows = runs.rows(folder / 'probes.csv')
   assert [row['frame'] for row in rows] == ['0', '100']  # the first one is the control
   assert rows[0]['num_steps'] == '2'
@@ -68,7 +68,7 @@ def test_other_settings_go_into_a_folder_of_their_own(copy):
   assert probe(f'--run_dir={copy}', '--checkpoint=50,100', *PROBE) == script.DONE
   assert [row['frame'] for row in runs.rows(folder / 'probes.csv')] == ['0', '100', '50']
   assert (folder / 'probes' / '0.npz').stat().st_mtime_ns == kept
-  with pytest.raises(ValueError, match='out_dir=.*probed-small: holds probes with other settings'):
+  with pytest.raises(ValueError, match='out_dir=.*probed: holds probes with other settings'):
     probe(f'--run_dir={copy}', '--set=probe_steps=1')
 
 
@@ -78,7 +78,7 @@ def test_several_runs_are_compared_from_what_they_hold(run, copy, tmp_path):
   out = tmp_path / 'compared'
   assert probe(f'--run_dir={run},{copy}', f'--out_dir={out}') == script.DONE
   assert '2 runs compared' in (out / 'comparison.html').read_text()
-  assert not (copy / 'probed-small').exists()
+  assert not (copy / 'probed').exists()
 
 
 def test_a_folder_may_have_a_comma_in_its_name(copy):
@@ -125,8 +125,8 @@ def test_a_checkpoint_that_cannot_be_used_is_said_and_the_rest_probed(
     copy, caplog, change, message):
   change(copy)
   assert probe(f'--run_dir={copy}', *PROBE) == script.FAILED
-  assert [row['frame'] for row in runs.rows(copy / 'probed-small' / 'probes.csv')] == ['0', '100']
-  assert (copy / 'probed-small' / 'report.html').exists()
+  assert [row['frame'] for row in runs.rows(copy / 'probed' / 'probes.csv')] == ['0', '100']
+  assert (copy / 'probed' / 'report.html').exists()
   said = [record.getMessage() for record in caplog.records if record.levelname == 'ERROR']
   assert len(said) == 1 and said[0].startswith('50 steps: not probed: ')
   assert re.search(message, said[0])
@@ -138,7 +138,7 @@ def test_a_network_that_is_not_finite_is_called_broken(copy):
   tensors['params/dense1/w'][0, 0] = np.nan
   safetensors.save_file(tensors, path)
   assert probe(f'--run_dir={copy}', '--checkpoint=newest') == script.DONE
-  assert 'The network is broken' in (copy / 'probed-small' / 'report.md').read_text()
+  assert 'The network is broken' in (copy / 'probed' / 'report.md').read_text()
 
 
 def edit(**changes):
@@ -171,7 +171,7 @@ def test_bad_arguments_are_refused(copy, change, arguments, message):
   change(copy)
   with pytest.raises(ValueError, match=message):
     probe(f'--run_dir={copy}', *arguments)
-  assert not (copy / 'probed-small').exists()
+  assert not (copy / 'probed').exists()
 
 
 def test_what_is_missing_on_the_command_line_is_named(run):
@@ -193,3 +193,26 @@ def test_an_out_dir_with_other_files_is_refused(run, tmp_path):
   with pytest.raises(ValueError, match='out_dir=.*: must be new, empty or of an earlier such call'):
     probe(f'--run_dir={run}', f'--out_dir={tmp_path}')
   assert [path.name for path in tmp_path.iterdir()] == ['notes.txt']
+
+
+def test_the_runs_own_folder_and_a_file_are_refused(copy, tmp_path):
+  before = (copy / 'probes.csv').read_bytes()
+  with pytest.raises(ValueError, match='out_dir=.*run: must be a folder of its own; it holds a'):
+    probe(f'--run_dir={copy}', f'--out_dir={copy}')
+  assert (copy / 'probes.csv').read_bytes() == before
+  (tmp_path / 'file').write_text('')
+  with pytest.raises(ValueError, match='out_dir=.*file: must be a folder; it is a file'):
+    probe(f'--run_dir={copy}', f'--out_dir={tmp_path}/file')
+
+
+def test_a_run_that_was_made_longer_is_probed_further(copy):
+  assert probe(f'--run_dir={copy}', '--checkpoint=0', *PROBE) == script.DONE
+  edit(run_length=200, continued_with=[{}])(copy)
+  assert probe(f'--run_dir={copy}', '--checkpoint=50', *PROBE) == script.DONE
+  assert [row['frame'] for row in runs.rows(copy / 'probed' / 'probes.csv')] == ['0', '50']
+
+
+def test_a_size_that_is_asked_for_is_not_the_runs_own(run):
+  command = probe_cli.parse(['run_probe.py', f'--run_dir={run}', '--probe_size=small'])
+  assert command.settings['probe_targets'] == 5 and command.name == 'probed-small'
+  assert probe_cli.parse(['run_probe.py', f'--run_dir={run}']).settings == {}

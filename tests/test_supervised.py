@@ -4,6 +4,7 @@ import csv
 import functools
 import json
 import pathlib
+import shutil
 import tempfile
 import threading
 
@@ -201,6 +202,11 @@ def test_what_is_done_is_not_done_again(experiment):
     (['--num_tasks=0'], 'num_tasks=0: must be at least 1'),
     (['--num_seeds=0'], 'num_seeds=0: must be at least 1'),
     (['--subset=9999'], 'subset=9999: must be at most 5000, the images of mnist_5k'),
+    (['--set=steps_per_task=7'], 'set=steps_per_task: has a flag of its own'),
+    (['--experiment=parameter_scale', '--set=initial_scale=3'],
+     'set=initial_scale: is what the ways that are compared differ in'),
+    (['--experiment=growing_targets', '--num_tasks=100'], 'index=99: factor=2.0 to the power'),
+    (['--set=random_shift=4'], 'random_shift=4: shifts transitions'),
     (['--sweep=learning_rate'], 'sweep=learning_rate: must be name=a,b,c'),
     (['--sweep=learning_rat=1,2'], 'set=learning_rat: unknown; did you mean learning_rate'),
     (['--interventions=so'], 'distribution=hl_gauss: the outputs are classes already'),
@@ -215,6 +221,26 @@ def test_bad_arguments_are_refused(tmp_path, arguments, message):
     supervised_cli.parse(STREAMS, ['run', f'--run_dir={tmp_path}/run', *arguments]
                          if arguments != ['--resume'] else ['run', *arguments])
   assert not (tmp_path / 'run').exists()
+
+
+def test_more_seeds_leave_those_that_are_done_as_they_are(experiment, tmp_path):
+  shutil.copytree(experiment, tmp_path / 'run')
+  done = tmp_path / 'run' / 'ln' / 'seed2' / 'results.csv'
+  before = done.read_text()
+  argv = ['run', '--experiment=ways', f'--run_dir={tmp_path}/run', '--resume', '--interventions=ln',
+          *SMALL[:3], '--num_seeds=3']
+  assert supervised_run.run(STREAMS, argv) == script.DONE
+  assert done.read_text() == before
+  assert len(runs.rows(tmp_path / 'run' / 'ln' / 'seed3' / 'results.csv')) == 2
+
+
+def test_an_experiment_can_be_made_longer(experiment, tmp_path):
+  shutil.copytree(experiment, tmp_path / 'run')
+  argv = ['run', '--experiment=ways', f'--run_dir={tmp_path}/run', '--resume', '--interventions=ln',
+          *SMALL[1:], '--num_tasks=3']
+  assert supervised_run.run(STREAMS, argv) == script.DONE
+  rows = runs.rows(tmp_path / 'run' / 'ln' / 'seed1' / 'results.csv')
+  assert [row['iteration'] for row in rows] == ['0', '1', '2']
 
 
 @pytest.mark.parametrize('table, some', [
