@@ -96,6 +96,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         arms={f'{scale:g}': Arm(settings=dict(initial_scale=scale))
               for scale in (1.0, 2.0, 4.0, 8.0)},
         claim='the larger the initial kernels, the more slowly random labels are learned',
+        probed=True,
         expected=findings.ordered(('1', '2', '4', '8')),
         small=Size(1, 1_000, 1_280, 3), full=Size(1, 10_000, 0, 5)),
     'task_change': Experiment(

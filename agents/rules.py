@@ -82,6 +82,10 @@ def _sizes(config: Any) -> None:
       ('min_replay_size', 'replay_capacity'), ('probe_pool_size', 'probe_observations')):
     if getattr(config, name) > getattr(config, bound):
       _refuse(config, name, f'must be at most {bound}={getattr(config, bound)}')
+  most = max(config.probe_inputs, config.batch_size)
+  if config.probe_kind == 'own_loss' and config.probe_pool_size > most:
+    _refuse(config, 'probe_pool_size', f'must be at most {most} where probe_kind=own_loss, the '
+            'larger of probe_inputs and batch_size')
   if not config.eval_length and not config.eval_episodes:
     _refuse(config, 'eval_length', 'must be at least 1 where eval_episodes=0')
 

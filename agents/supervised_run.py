@@ -18,6 +18,19 @@ def run(streams: supervised_cli.Streams, argv: Sequence[str]) -> int | str:
   stop = script.stop_on_signals()
   log.info('%s on %s: %d way(s), %d seed(s); folder: %s', command.experiment,
            command.dataset.name, len(command.arms), len(command.arms[0].configs), command.folder)
+  command.folder.mkdir(parents=True, exist_ok=True)
+  with display.logging_to(command.folder / 'log.txt'):
+    try:
+      return _run(streams, command, stop)
+    except Exception as error:
+      log.error('stopped: %s: %s; what was saved is in %s, go on with --resume',
+                type(error).__name__, error, command.folder)
+      log.debug('the traceback', exc_info=error)
+      return script.FAILED
+
+
+def _run(streams: supervised_cli.Streams, command: supervised_cli.Command,
+         stop: threading.Event) -> int:
   for number, arm in enumerate(command.arms, 1):
     log.info('way %d of %d: %s', number, len(command.arms), arm.name)
     if not _run_arm(streams, command.dataset, arm, stop):

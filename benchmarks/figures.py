@@ -56,9 +56,11 @@ def main(argv: list[str]) -> None:
   folder = pathlib.Path(argv[1])
   compared = [name for name, row in experiments.EXPERIMENTS.items() if row.arms]
   for name in argv[2:] or compared:
+    is_whole = not (_RUNS / name).exists()
     seconds = run(name, folder)
-    with open(folder / name / 'report.md', 'a') as file:
-      file.write(f'\nIt took {seconds:.0f} s.\n')
+    if is_whole:
+      with open(folder / name / 'report.md', 'a') as file:
+        file.write(f'\nIt took {seconds:.0f} s.\n')
     write_index(folder)
     print(f'{name}: {seconds:.0f} s', flush=True)
 

@@ -71,6 +71,8 @@ def test_bad_overrides_are_refused(words, message):
     ({'discount': 1.5}, 'discount=1.5: must be from 0 to 1'),
     ({'min_replay_size': 2_000_000},
      'min_replay_size=2000000: must be at most replay_capacity=1000000'),
+    ({'probe_kind': 'own_loss', 'probe_pool_size': 65, 'batch_size': 32},
+     'probe_pool_size=65: must be at most 64 where probe_kind=own_loss'),
     ({'probe_pool_size': 2000},
      'probe_pool_size=2000: must be at most probe_observations=1024')])
 def test_every_rule_is_kept(change, message):

@@ -223,6 +223,16 @@ def test_bad_arguments_are_refused(tmp_path, arguments, message):
   assert not (tmp_path / 'run').exists()
 
 
+def test_what_stops_a_run_is_said_with_its_cause(tmp_path):
+  folder = tmp_path / 'run'
+  argv = ['run', f'--run_dir={folder}', '--interventions=ln', *SMALL]
+  assert supervised_run.run(STREAMS, argv) == script.DONE
+  learner = folder / 'ln' / 'seed1' / 'checkpoints' / '8' / 'learner.safetensors'
+  learner.write_bytes(b'x')
+  assert supervised_run.run(STREAMS, [*argv, '--resume']) == script.FAILED
+  assert 'stopped: CheckpointError' in (folder / 'log.txt').read_text()
+
+
 def test_more_seeds_leave_those_that_are_done_as_they_are(experiment, tmp_path):
   shutil.copytree(experiment, tmp_path / 'run')
   done = tmp_path / 'run' / 'ln' / 'seed2' / 'results.csv'
