@@ -7,7 +7,7 @@ others are the controlled experiments of Lyle et al. 2024 (arXiv 2402.18762) and
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from agents import findings
+from agents import findings, interventions
 
 
 class Arm(NamedTuple):
@@ -48,10 +48,11 @@ _WAYS = {
     'none': Arm(), 'ln': Arm('ln'), 'l2': Arm('l2'), 'ln+l2': Arm('ln,l2'),
 }
 
-_MITIGATIONS = _WAYS | {name: Arm(name) for name in (
-    'bn', 'rms', 'sn', 'wd', 'l2init', 'wasserstein', 'wclip', 'nap', 'parseval', 'fnorm', 'wscale',
-    'redo', 'cbp', 'sp', 'reset', 'crelu', 'leaky', 'gelu', 'tanh', 'fourier', 'infer', 'gradpen',
-    'adamfix', 'trac', 'shampoo')}
+# Each alone, but those of returns, which classes have none of, and of one moment late in a run.
+_MITIGATIONS = _WAYS | {
+    name: Arm(name) for name, row in interventions.TABLE.items()
+    if 'at' not in row.parameters
+    and all(parameter.field != 'distribution' for parameter in row.parameters.values())}
 
 
 EXPERIMENTS: Mapping[str, Experiment] = {

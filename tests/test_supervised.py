@@ -12,7 +12,15 @@ import jax
 import numpy as np
 import pytest
 
-from agents import checkpoint, saved_run, script, supervised, supervised_cli, supervised_run
+from agents import (
+  checkpoint,
+  experiments,
+  saved_run,
+  script,
+  supervised,
+  supervised_cli,
+  supervised_run,
+)
 from agents import config as config_lib
 from envs import datasets, streams
 from run_supervised import STREAMS
@@ -251,6 +259,17 @@ def test_an_experiment_can_be_made_longer(experiment, tmp_path):
   assert supervised_run.run(STREAMS, argv) == script.DONE
   rows = runs.rows(tmp_path / 'run' / 'ln' / 'seed1' / 'results.csv')
   assert [row['iteration'] for row in rows] == ['0', '1', '2']
+
+
+@pytest.mark.parametrize('size', [[], ['--full']])
+@pytest.mark.parametrize('name', experiments.EXPERIMENTS)
+def test_every_experiment_of_the_table_can_be_asked_for(tmp_path, name, size):
+  command = supervised_cli.parse(
+      STREAMS, ['run', f'--experiment={name}', f'--run_dir={tmp_path}/run', *size])
+  row = experiments.EXPERIMENTS[name]
+  assert [arm.name for arm in command.arms] == list(row.arms or ['none'])
+  assert row.expected is None or row.claim
+  assert len({arm.configs[0].run_length for arm in command.arms}) == 1
 
 
 @pytest.mark.parametrize('table, some', [
