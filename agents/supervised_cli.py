@@ -102,6 +102,10 @@ def parse(streams: Streams, argv: Sequence[str]) -> Command | str:
   folder = pathlib.Path(values.run_dir or run_folder.stamped(name, values.network))
   parameters = row.parameters | _typed(streams, row.stream, given)
   arms = _swept(values.sweep, _arms(row, values))
+  for parameter in given:
+    if any(parameter in arm.stream for arm in arms.values()):
+      raise errors.UsageError(
+          f'experiment={name}({parameter}=…): is what the ways that are compared differ in')
   built = tuple(
       _arm(label, arm, row, values, parameters, (streams, dataset), folder)
       for label, arm in arms.items())

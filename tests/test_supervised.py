@@ -213,6 +213,8 @@ def test_what_is_done_is_not_done_again(experiment):
     (['--set=steps_per_task=7'], 'set=steps_per_task: has a flag of its own'),
     (['--experiment=parameter_scale', '--set=initial_scale=3'],
      'set=initial_scale: is what the ways that are compared differ in'),
+    (['--experiment=shift_severity(fraction=0.5)'],
+     'experiment=shift_severity.fraction=….: is what the ways that are compared differ in'),
     (['--experiment=growing_targets', '--num_tasks=100'], 'index=99: factor=2.0 to the power'),
     (['--set=random_shift=4'], 'random_shift=4: shifts transitions'),
     (['--sweep=learning_rate'], 'sweep=learning_rate: must be name=a,b,c'),
