@@ -106,7 +106,8 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         settings=dict(trace_steps=400, trace_every=20),
         arms={'none': Arm(), 'ln': Arm('ln'), 'gelu': Arm('gelu'), 'gelu+ln': Arm('gelu,ln'),
               'leaky': Arm('leaky'), 'leaky+ln': Arm('leaky,ln')},
-        claim='380 updates after a change, where the trace ends, fewer units are dead with LayerNorm than without',
+        claim='380 updates after a change, where the trace ends, fewer units are dead with '
+              'LayerNorm than without',
         expected=findings.ordered(('ln', 'none')),
         small=Size(6, 1_000, 1_280, 2)),
     'entk_gallery': Experiment(
