@@ -1,6 +1,5 @@
 """What is left of a supervised experiment: curves.csv, figure.png and .svg, report.md."""
 
-import csv
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,7 @@ from matplotlib import figure as figure_lib
 
 from agents import experiments, findings, metrics, probing, supervised_cli
 from agents.config import Config
-from probes import comparison, ntk
+from probes import comparison, files, ntk
 
 # What makes numbers of a metric the more the better; of the others they are so.
 _MERITS = {
@@ -46,9 +45,7 @@ def write(command: supervised_cli.Command) -> pathlib.Path:
     comparison.write_comparison(
         [folder for arm in command.arms for folder in arm.folders], command.folder)
   path = command.folder / 'report.md'
-  aside = path.with_suffix('.tmp')
-  aside.write_text(_text(command, row, curves))
-  os.replace(aside, path)
+  files.write_text(path, _text(command, row, curves))
   return path
 
 
@@ -189,12 +186,6 @@ def _listed(configs: Sequence[Config]) -> str:
 
 def _write_csv(path: pathlib.Path, rows: Mapping[str, list[list[dict[str, str]]]],
                configs: Sequence[Config]) -> None:
-  named = [dict(way=name, seed=config.seed, **row) for name, seeds in rows.items()
-           for config, seed in zip(configs, seeds, strict=True) for row in seed]
-  aside = path.with_suffix('.tmp')
-  with open(aside, 'w', newline='') as file:
-    columns = dict.fromkeys(name for row in named for name in row)  # ways may have other ones
-    writer = csv.DictWriter(file, columns, restval='', lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(named)
-  os.replace(aside, path)
+  files.write_rows(path, [
+      dict(way=name, seed=config.seed, **row) for name, seeds in rows.items()
+      for config, seed in zip(configs, seeds, strict=True) for row in seed])

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+
+from probes import groups
 
 Curves = Mapping[str, np.ndarray]  # way -> [seeds, tasks], the more the better
 
@@ -31,7 +32,7 @@ def interval(values: np.ndarray, num_comparisons: int = 1) -> Interval:
   mean = float(np.mean(values))
   if len(values) < 2 or not np.isfinite(values).all():
     return Interval(mean, -np.inf, np.inf)
-  half = stats.t.ppf(1 - 0.025 / num_comparisons, len(values) - 1) * stats.sem(values)
+  half = groups.half_width(values, num_comparisons)
   return Interval(mean, mean - half, mean + half)
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import pathlib
 import sys
 from collections.abc import Iterable, Mapping
@@ -11,6 +10,7 @@ from typing import Any
 from agents import checkpoint, errors, metrics, probing, run_folder, saved_run
 from agents.config import Config
 from agents.display import log
+from probes import files
 
 
 def probe(
@@ -65,14 +65,7 @@ def _prepare(out_dir: pathlib.Path, run: saved_run.SavedRun, config: Config) -> 
   elif out_dir.exists() and any(out_dir.iterdir()):
     raise errors.UsageError(f'out_dir={out_dir}: must be new, empty or of an earlier such call')
   out_dir.mkdir(parents=True, exist_ok=True)
-  _replace(path, json.dumps(content, indent=2) + '\n')
+  files.write_text(path, json.dumps(content, indent=2) + '\n')
   results = run.folder / 'results.csv'
   if results.exists():  # The scores belong in the report.
-    _replace(out_dir / results.name, results.read_text())
-
-
-def _replace(path: pathlib.Path, text: str) -> None:
-  """Writes a file whole."""
-  aside = path.with_name(f'.{path.name}.tmp')
-  aside.write_text(text)
-  os.replace(aside, path)
+    files.write_text(out_dir / results.name, results.read_text())

@@ -17,10 +17,11 @@ from typing import Any
 
 from agents import checkpoint, errors, metrics
 from agents.config import Config
+from probes import files
 
 CONFIG = 'config.json'
 ABOUT = ('run_id', 'versions', 'command_line', 'continued_with')  # what it holds beside settings
-_ASIDE = f'.{CONFIG}.tmp'
+_ASIDE = f'.{CONFIG}.tmp'  # as probes/files.py calls it
 # A run may be made longer.
 MAY_CHANGE = ('run_length',)
 _PACKAGES = (
@@ -132,9 +133,7 @@ def create(
   if stored:
     first = {name: stored[name] for name in now}
     content |= first | dict(continued_with=[*stored['continued_with'], now])
-  aside = folder / _ASIDE
-  aside.write_text(json.dumps(content, indent=2) + '\n')
-  os.replace(aside, folder / CONFIG)
+  files.write_text(folder / CONFIG, json.dumps(content, indent=2) + '\n')
 
 
 def as_json(config: Config) -> dict[str, Any]:

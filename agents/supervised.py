@@ -7,7 +7,7 @@ examples of a step follow from seed and step, so that a run goes on from learner
 import functools
 import pathlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -48,7 +48,7 @@ class Program(NamedTuple):
   """What all seeds of a config share; compiled once for all tasks, S seeds at a time."""
   model: learner.Model
   num_outputs: int
-  # Learners, keys [S], tasks, first step, their number -> learners, metrics [steps, S].
+  # Learners, keys [S], tasks, first step, number of steps -> learners, sums of metrics [S].
   train: Callable[..., tuple[LearnerState, dict[str, jax.Array]]]
   # Parameters, keys [S], tasks -> loss and scores [S].
   evaluate: Callable[..., dict[str, jax.Array]]
@@ -186,13 +186,11 @@ class Trainer:
     self._states, sums = self._program.train(
         self._states, self._keys, tasks, self._step, num_steps)
     self._step += num_steps
+    sums = jax.device_get(sums)
     for i, lane_sums in enumerate(self._sums):
       for name, values in sums.items():
         lane_sums[name] = lane_sums.get(name, 0.0) + float(values[i])
-    self._display.update(self._step, self._step, self._last_loss(sums, num_steps))
-
-  def _last_loss(self, sums: Mapping[str, jax.Array], num_steps: int) -> float:
-    return float(jnp.mean(sums['loss'])) / num_steps
+    self._display.update(self._step, self._step, float(np.mean(sums['loss'])) / num_steps)
 
   def _add_results(self, index: int, tasks: Tasks) -> None:
     """A row a lane: at the end of the task, on its examples, and means over its steps."""

@@ -3,15 +3,13 @@
 Runs that differ in nothing but their seed are a group.
 """
 
-import csv
-import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from probes import charts, pages, run_data, tables, verdict
+from probes import charts, files, pages, run_data, tables, verdict
 from probes.groups import NAMED, Group, Seed, curve, grouped, last, lost, mean, names
 from probes.groups import scores as scores_of
 from probes.groups import settings as settings_of
@@ -219,10 +217,4 @@ def _write_csv(path: pathlib.Path, groups: list[Group]) -> None:
       rows.append(dict(
           run=seed.name, group=group.label, **named, seed=seed.run.config.get('seed', ''),
           last_score=scores[0] if scores else '', **last))
-  columns = list(dict.fromkeys(name for row in rows for name in row))
-  aside = path.with_suffix('.tmp')
-  with open(aside, 'w', newline='', encoding='utf-8') as file:
-    writer = csv.DictWriter(file, columns, restval='', lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(rows)
-  os.replace(aside, path)
+  files.write_rows(path, rows)

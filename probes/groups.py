@@ -85,6 +85,11 @@ def _label(identity: tuple[str, ...], others: tuple[tuple[str, str], ...], with_
   return ' '.join(words + ['…'] * (len(others) > _MOST_SETTINGS))
 
 
+def half_width(values: np.ndarray, num_comparisons: int = 1) -> float:
+  """Of the 95% t interval of a mean, as wide as so many at once need (Bonferroni)."""
+  return float(stats.t.ppf(1 - 0.025 / num_comparisons, len(values) - 1) * stats.sem(values))
+
+
 def mean_of(values: Sequence[float], low: float = np.nan, high: float = np.nan) -> Mean:
   """The mean over seeds with its t interval; of one seed, the interval that is given."""
   values = np.array(values, float)
@@ -94,7 +99,7 @@ def mean_of(values: Sequence[float], low: float = np.nan, high: float = np.nan) 
   center = float(values.mean())
   if len(values) < 2:
     return Mean(center, low, high)
-  half = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
+  half = half_width(values)
   return Mean(center, center - half, center + half)
 
 

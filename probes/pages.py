@@ -1,11 +1,12 @@
 """Pages from templates: an .html that stands alone and an .md beside it."""
 
-import os
 import pathlib
 from typing import Any, NamedTuple
 
 import jinja2
 import markupsafe
+
+from probes import files
 
 
 class Chart(NamedTuple):
@@ -23,9 +24,7 @@ def write(folder: pathlib.Path, name: str, context: dict[str, Any]) -> pathlib.P
       undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
   environment.filters['markdown'] = _markdown
   for file in (f'{name}.md', f'{name}.html'):
-    aside = folder / f'.{file}.tmp'
-    aside.write_text(environment.get_template(f'{file}.j2').render(context), encoding='utf-8')
-    os.replace(aside, folder / file)
+    files.write_text(folder / file, environment.get_template(f'{file}.j2').render(context))
   return folder / f'{name}.html'
 
 
