@@ -1,6 +1,6 @@
 """Stated tests on curves of several seeds: is the shape there that a paper reports?
 
-Each looks at means over the last quarter of the tasks, one a seed, and gives 95% t intervals. Seeds
+Most look at means over the last quarter of the tasks, one a seed; all give 95% t intervals. Seeds
 of two ways saw the same tasks, so that ways are compared in pairs.
 """
 
@@ -86,6 +86,20 @@ def ordered(names: Sequence[str]) -> Callable[[Curves], Finding]:
         for one, other, gap in zip(names, names[1:], gaps, strict=False)))
 
   return test
+
+
+def each_ordered(pairs: Sequence[Sequence[str]]) -> Callable[[Curves], Finding]:
+  """Each of several orders is there."""
+  def test(curves: Curves) -> Finding:
+    found = [ordered(names)(curves) for names in pairs]
+    return Finding(_all([one.holds for one in found]), '; '.join(one.text for one in found))
+
+  return test
+
+
+def at_first(test: Callable[[Curves], Finding]) -> Callable[[Curves], Finding]:
+  """The same of the first task alone."""
+  return lambda curves: test({name: values[:, :1] for name, values in curves.items()})
 
 
 def grows(names: Sequence[str]) -> Callable[[Curves], Finding]:

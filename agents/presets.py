@@ -133,9 +133,12 @@ PRESETS: Mapping[str, Preset] = {
     'decqn_plain': _preset(
         'decqn without any normalization, for the study of it', _DECQN, control={}),
     'mlp': _preset('two ReLU layers of 512', {}, supervised=dict(torso='image_mlp')),
+    'small_mlp': _preset(
+        'two ReLU layers of 128, and half the batch', {},
+        supervised=dict(torso='small_image_mlp', batch_size=64)),
     'cnn': _preset('three convolutions and a layer of 256', {}, supervised=dict(torso='small_cnn')),
     'resnet18': _preset(
         'ResNet-18 for small images (He et al. 2016)', {}, supervised=dict(torso='resnet18')),
 }
 
-DEFAULT_AGENT: Mapping[str, str] = {'atari': 'rainbow', 'control': 'decqn', 'supervised': 'mlp'}
+DEFAULT_AGENT: Mapping[str, str] = {'atari': 'rainbow', 'control': 'decqn'}

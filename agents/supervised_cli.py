@@ -39,6 +39,13 @@ class Command(NamedTuple):
   dataset: Any  # envs.datasets.Dataset
 
 
+# Of an experiment's size.
+_COUNTS = {
+    'num_tasks': 'tasks', 'steps_per_task': 'updates on each task',
+    'subset': 'examples that are used; 0: all',
+    'num_seeds': 'seeds, from --seed on, trained side by side'}
+
+
 def define_flags(to: flags.FlagValues) -> None:
   """Defines the flags of run_supervised.py."""
   def define(kind, name, default, text):
@@ -48,16 +55,14 @@ def define_flags(to: flags.FlagValues) -> None:
   define(string, 'experiment', 'random_labels',
          'what is learned; parameters of its stream as in random_labels(fraction=0.1); see '
          '--list=experiments')
-  define(string, 'network', presets.DEFAULT_AGENT['supervised'], 'preset; see --list=networks')
+  define(string, 'network', '', "preset; see --list=networks; default: the experiment's size's")
   define(string, 'interventions', None,
          'comma-separated names, any order; given, they take the place of the ways that an '
          'experiment compares; see --list=interventions')
   define(string, 'dataset', '', "see --list=datasets; default: the experiment's own")
   define(string, 'data_dir', '', 'folder of its published files; default: what is installed')
   define(flags.DEFINE_bool, 'full', False, "the experiment's full size in place of its small one")
-  for name, text in (('num_tasks', 'tasks'), ('steps_per_task', 'updates on each task'),
-                     ('subset', 'examples that are used; 0: all'),
-                     ('num_seeds', 'seeds, from --seed on, trained side by side')):
+  for name, text in _COUNTS.items():
     define(integer, name, None, f"{text}; default: the experiment's size")
   define(integer, 'seed', 1, 'the first one')
   flags.DEFINE_multi_string(
@@ -99,7 +104,7 @@ def parse(streams: Streams, argv: Sequence[str]) -> Command | str:
   dataset = streams.load(dataset_name, values.data_dir)
   if values.resume and not values.run_dir:
     raise errors.UsageError('resume=true: needs --run_dir, the experiment to continue')
-  folder = pathlib.Path(values.run_dir or run_folder.stamped(name, values.network))
+  folder = pathlib.Path(values.run_dir or run_folder.stamped(name, _size(row, values).network))
   parameters = row.parameters | _typed(streams, row.stream, given)
   arms = _swept(values.sweep, _arms(row, values))
   for parameter in given:
@@ -166,7 +171,9 @@ def _swept(
 
 def _size(row: experiments.Experiment, values: flags.FlagValues) -> experiments.Size:
   size = row.full if values.full else row.small
-  for name in size._fields:
+  if values.network:
+    size = size._replace(network=values.network)
+  for name in _COUNTS:
     value, least = values[name].value, 0 if name == 'subset' else 1
     if value is not None:
       if value < least:
@@ -208,7 +215,7 @@ def _arm(
   num_tasks = round(size.num_tasks * arm.tasks)
   stream = streams.make(name, dataset, values.seed, **parameters)
   config = config_lib.resolve(
-      'supervised', name, values.network, [arm.interventions],
+      'supervised', name, size.network, [arm.interventions],
       _merged(row.settings, arm.settings, config_lib.parse_overrides(values.set)),
       **script.probe_size(values), seed=values.seed, dataset=dataset.name,
       stream_parameters=tuple(sorted(parameters.items())), objective=stream.kind,

@@ -4,7 +4,7 @@ import contextlib
 import threading
 from collections.abc import Sequence
 
-from agents import display, figures, run_folder, script, supervised, supervised_cli
+from agents import display, experiment_report, run_folder, script, supervised, supervised_cli
 from probes import report
 
 log = display.log
@@ -37,7 +37,7 @@ def _run(streams: supervised_cli.Streams, command: supervised_cli.Command,
       log.info('interrupted and saved; to go on, add to the same command: --run_dir=%s --resume',
                command.folder)
       return script.INTERRUPTED
-  log.info('report: %s', figures.write(command))
+  log.info('report: %s', experiment_report.write(command))
   return script.DONE
 
 

@@ -203,7 +203,8 @@ def test_what_is_done_is_not_done_again(experiment):
     (['--experiment=random_labels(fraction=2)'], 'fraction=2.0: must be above 0'),
     (['--experiment=random_labels(fraction=x)'], 'random_labels.fraction=x: must be a number'),
     (['--network=vgg'], 'agent=vgg: unknown'),
-    (['--network=dqn'], 'agent=dqn: is not for supervised; use one of mlp, cnn, resnet18'),
+    (["--network=dqn"],
+     'agent=dqn: is not for supervised; use one of mlp, small_mlp, cnn, resnet18'),
     (['--dataset=imagenet'], 'dataset=imagenet: unknown'),
     (['--dataset=cifar10'], 'dataset=cifar10: needs data_dir'),
     (['--data_dir=/nowhere'], 'data_dir=/nowhere: no such folder'),
@@ -270,7 +271,7 @@ def test_every_experiment_of_the_table_can_be_asked_for(tmp_path, name, size):
       STREAMS, ['run', f'--experiment={name}', f'--run_dir={tmp_path}/run', *size])
   row = experiments.EXPERIMENTS[name]
   assert [arm.name for arm in command.arms] == list(row.arms or ['none'])
-  assert row.expected is None or row.claim
+  assert all(claim.text and claim.expected for claim in row.claims)
   assert len({arm.configs[0].run_length for arm in command.arms}) == 1
 
 
