@@ -109,7 +109,8 @@ EXPERIMENTS: Mapping[str, Experiment] = {
                   findings.ordered(('0', '1', '10', '100')), 'squared_error'),
             Claim('a mean of 100 raises the top singular value of the features, LayerNorm keeps '
                   'it down (in powers of ten)',
-                  findings.each_ordered((('0', '100'), ('100 ln', '100'))), 'feature_top', 'probes')),
+                  findings.each_ordered((('0', '100'), ('100 ln', '100'))), 'feature_top',
+                  'probes')),
         small=_small(2, 2_000), full=_full(2, 20_000)),
     'parameter_scale': Experiment(
         'Are larger parameters sharper, and do they learn more slowly? (figure 3 left)',

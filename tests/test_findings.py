@@ -45,6 +45,21 @@ def test_ordered(curves, holds):
   assert findings.ordered(('a', 'b', 'c'))(curves).holds is holds
 
 
+@pytest.mark.parametrize('second, holds', [
+    (('c', 'b'), True), (('b', 'c'), False), (('a', 'd'), None)])
+def test_each_of_several_orders(second, holds):
+  curves = dict(a=curve(3), b=curve(2), c=curve(2.5), d=-noisy(-2.9))
+  found = findings.each_ordered((('a', 'b'), second))(curves)
+  assert found.holds is holds
+  assert found.text.startswith('a over b: 1.000') and f'; {" over ".join(second)}: ' in found.text
+
+
+def test_the_first_task_alone():
+  curves = dict(a=curve(2, 0), b=curve(1, 3))
+  assert findings.ordered(('a', 'b'))(curves).holds is False
+  assert findings.at_first(findings.ordered(('a', 'b')))(curves).holds is True
+
+
 @pytest.mark.parametrize('curves, holds', [
     (dict(a=curve(1, 1, 1, 1), b=curve(1, 0.8, 0.6, 0.4)), True),
     (dict(a=curve(1, 1, 1, 0.1), b=curve(0, 0, 0, 0)), False),

@@ -4,6 +4,7 @@ import csv
 import functools
 import json
 import pathlib
+import re
 import shutil
 import tempfile
 import threading
@@ -174,6 +175,20 @@ def test_an_experiment_leaves_curves_figure_report_and_comparison(experiment):
     config = json.loads((experiment / way / 'seed2' / 'config.json').read_text())
     assert config['dataset'] == 'mnist_5k' and ['subset', 64] in config['stream_parameters']
     assert (experiment / way / 'seed2' / 'report.html').exists()
+
+
+@pytest.mark.parametrize('flags, metrics', [
+    ([], ['mean_accuracy', 'sharpness']), (['--probe_every_tasks=0'], ['mean_accuracy'])])
+def test_each_claim_has_a_figure_but_those_on_probes_that_are_off(tmp_path, flags, metrics):
+  argv = ['run', '--experiment=parameter_scale', f'--run_dir={tmp_path}/run', *SMALL[1:],
+          '--interventions=', '--num_seeds=1', *flags]
+  assert supervised_run.run(STREAMS, argv) == script.DONE
+  text = (tmp_path / 'run' / 'report.md').read_text()
+  found = re.findall(r'!\[(\w+)\]\((figure\d?).png\)', text)
+  assert found == list(zip(metrics, ('figure', 'figure2'), strict=False))
+  for _, figure in found:
+    assert (tmp_path / 'run' / f'{figure}.png').read_bytes()[:4] == b'\x89PNG'
+  assert ('(entk.png)' in text) == (not flags)
 
 
 def test_the_first_updates_after_a_change_are_drawn(tmp_path):
