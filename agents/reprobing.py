@@ -57,7 +57,12 @@ def _prepare(out_dir: pathlib.Path, run: saved_run.SavedRun, config: Config) -> 
   content = stored | run_folder.as_json(config)
   path = out_dir / run_folder.CONFIG
   if path.exists():
-    there = json.loads(path.read_text())
+    try:
+      there = dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+      raise errors.UsageError(
+          f'out_dir={out_dir}: its {path.name} must be one that was written here: {error}'
+      ) from None
     names = run_folder.as_json(config).keys() - set(run_folder.MAY_CHANGE) | {'run_id'}
     if any(there.get(name) != content.get(name) for name in names):
       raise errors.UsageError(

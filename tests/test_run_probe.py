@@ -188,6 +188,13 @@ def test_too_few_observations_are_said(copy, caplog):
              in record.getMessage() for record in caplog.records)
 
 
+@pytest.mark.parametrize('text', ['{"cut": ', '[1, 2]', ''])
+def test_an_out_dir_with_a_damaged_config_is_refused(run, tmp_path, text):
+  (tmp_path / 'config.json').write_text(text)
+  with pytest.raises(ValueError, match='out_dir=.*: its config.json must be one that was written'):
+    probe(f'--run_dir={run}', f'--out_dir={tmp_path}')
+
+
 def test_an_out_dir_with_other_files_is_refused(run, tmp_path):
   (tmp_path / 'notes.txt').write_text('mine')
   with pytest.raises(ValueError, match='out_dir=.*: must be new, empty or of an earlier such call'):
