@@ -1,10 +1,12 @@
 """Checkpoints: a folder a frame, written aside and renamed; tensors and JSON, no pickle."""
 
 import contextlib
+import itertools
 import json
 import os
 import pathlib
 import shutil
+import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
@@ -14,10 +16,15 @@ from safetensors import numpy as safetensors
 
 TENSORS, STATE, REPLAY = 'learner.safetensors', 'state.json', 'replay'
 INPUTS = 'probe.safetensors'  # what a probe is made on
+_SUMS = 'sums.json'  # of every other file its size and checksum
 
 
 class CheckpointError(RuntimeError):
   """A checkpoint that cannot be read, with the cause in words."""
+
+
+class PrunedError(CheckpointError):
+  """A checkpoint that was kept for probes alone."""
 
 
 def to_tensors(tree: Any) -> dict[str, np.ndarray]:
@@ -77,6 +84,8 @@ def save(
   _write(aside / INPUTS, inputs)
   save_replay(aside / REPLAY)
   (aside / STATE).write_text(json.dumps(state))
+  sums = {str(path.relative_to(aside)): _sum(path) for path in aside.rglob('*') if path.is_file()}
+  (aside / _SUMS).write_text(json.dumps(sums))
   _sync(aside)
   replaced = root / f'.{frame}.replaced'
   if final.exists():
@@ -89,6 +98,71 @@ def save(
 def _write(path: pathlib.Path, tensors: Mapping[str, np.ndarray]) -> None:
   contiguous = {name: np.array(value, order='C') for name, value in tensors.items()}
   safetensors.save_file(contiguous, path)
+
+
+def _sum(path: pathlib.Path) -> list[int]:
+  """Size and CRC-32."""
+  size = checksum = 0
+  with open(path, 'rb') as file:
+    while block := file.read(1 << 20):
+      size, checksum = size + len(block), zlib.crc32(block, checksum)
+  return [size, checksum]
+
+
+def check(folder: pathlib.Path) -> None:
+  """Compares every file with what was written.
+
+  Raises:
+    PrunedError: all is there but the replay.
+    CheckpointError: a file is missing or differs.
+  """
+  if not (folder / _SUMS).exists():  # Earlier versions wrote none.
+    return
+  with _readable(folder):
+    sums = dict(json.loads((folder / _SUMS).read_text()))
+  for name, wanted in sums.items():
+    path = folder / name
+    if not path.is_file():
+      is_pruned = name.startswith(f'{REPLAY}/') and not (folder / REPLAY).exists()
+      raise (PrunedError if is_pruned else CheckpointError)(f'{path}: is missing')
+    with _readable(path):
+      found = _sum(path)
+    if found != wanted:
+      raise CheckpointError(f'{path}: is not what was written, in size or content')
+
+
+def set_aside_damaged(root: pathlib.Path) -> list[CheckpointError]:
+  """Renames the newest checkpoint to FRAME.damaged while it is so; returns what was wrong.
+
+  Raises:
+    CheckpointError: none is left that a run can go on from.
+  """
+  found = []
+  while folder := newest(root):
+    try:
+      check(folder)
+      return found
+    except PrunedError as error:
+      raise CheckpointError(
+          f'{root}: must have a checkpoint to go on from; the newest whole one has no replay '
+          f'({error}), damaged: {_listed(found)}') from None
+    except CheckpointError as error:
+      found.append(error)
+      os.rename(folder, _free(folder))
+  if found:
+    raise CheckpointError(
+        f'{root}: must have a checkpoint to go on from; damaged: {_listed(found)}')
+  return found
+
+
+def _listed(damages: list[CheckpointError]) -> str:
+  return '; '.join(map(str, damages)) or 'none'
+
+
+def _free(folder: pathlib.Path) -> pathlib.Path:
+  """A name beside it that nothing has."""
+  names = (folder.with_name(f'{folder.name}.damaged{i or ""}') for i in itertools.count())
+  return next(path for path in names if not path.exists())
 
 
 def _sync(folder: pathlib.Path) -> None:

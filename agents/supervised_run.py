@@ -4,7 +4,15 @@ import contextlib
 import threading
 from collections.abc import Sequence
 
-from agents import display, experiment_report, run_folder, script, supervised, supervised_cli
+from agents import (
+  checkpoint,
+  display,
+  experiment_report,
+  run_folder,
+  script,
+  supervised,
+  supervised_cli,
+)
 from probes import report
 
 log = display.log
@@ -52,13 +60,14 @@ def _run_arm(
   lanes = [supervised.Lane(one, folder, stream.task)
            for one, folder, stream in zip(arm.configs, arm.folders, made, strict=True)]
   together = supervised.side_by_side(config)
-  groups = supervised.alike(lanes) if together else [[lane] for lane in lanes]
   with contextlib.ExitStack() as stack:
     for lane, stored in zip(lanes, arm.stored, strict=True):
       stack.enter_context(run_folder.locked(lane.folder))
+      for error in checkpoint.set_aside_damaged(lane.folder / 'checkpoints'):
+        log.warning('a damaged checkpoint is set aside: %s', error)
       run_id = stored['run_id'] if stored else run_folder.new_id()
       run_folder.create(lane.folder, lane.config, run_id, stored)
-    for group in groups:
+    for group in supervised.alike(lanes) if together else [[lane] for lane in lanes]:
       trainer = supervised.Trainer(group, program, stop)
       if not trainer.run():
         return False

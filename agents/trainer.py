@@ -33,6 +33,8 @@ class Trainer:
     self._config = parts.config
     self._episodes = metrics.EpisodeTracker(self._config.num_envs)
     self._means = metrics.Means()
+    for error in checkpoint.set_aside_damaged(folder / 'checkpoints'):
+      log.warning('a damaged checkpoint is set aside: %s', error)
     newest = checkpoint.newest(folder / 'checkpoints')
     rows = {'results': 0, 'probes': 0}
     if newest:

@@ -1,6 +1,7 @@
 """Checkpoints: names, round trips, refusals, and what a kill leaves."""
 
 import json
+import pathlib
 import re
 from typing import Any, NamedTuple
 
@@ -104,6 +105,67 @@ def test_a_damaged_file_is_named(tmp_path, name):
     checkpoint.load(folder)
 
 
+def write_replay(folder):
+  folder.mkdir()
+  (folder / 'frames.npy').write_bytes(bytes(range(100)))
+
+
+def cut(path):
+  path.write_bytes(path.read_bytes()[:-1])
+
+
+def flip(path):
+  content = bytearray(path.read_bytes())
+  content[-1] ^= 1
+  path.write_bytes(content)
+
+
+@pytest.mark.parametrize('damage', [cut, flip, pathlib.Path.unlink])
+@pytest.mark.parametrize('name', [
+    checkpoint.TENSORS, checkpoint.STATE, checkpoint.INPUTS, 'replay/frames.npy', 'sums.json'])
+def test_a_damaged_newest_is_set_aside_for_the_one_before(tmp_path, name, damage):
+  for frame in (5, 9):
+    save(tmp_path, frame, replay=write_replay)
+  damage(tmp_path / '9' / name)
+  found = checkpoint.set_aside_damaged(tmp_path)
+  if (name, damage) == ('sums.json', pathlib.Path.unlink):  # as those of earlier versions
+    assert not found and checkpoint.newest(tmp_path).name == '9'
+    return
+  assert len(found) == 1 and str(tmp_path / '9') in str(found[0])
+  assert checkpoint.newest(tmp_path).name == '5'
+  assert (tmp_path / '9.damaged').is_dir()
+
+
+def test_what_is_whole_stays(tmp_path):
+  for frame in (5, 9):
+    save(tmp_path, frame, replay=write_replay)
+  assert not checkpoint.set_aside_damaged(tmp_path)
+  assert checkpoint.newest(tmp_path).name == '9'
+  assert not checkpoint.set_aside_damaged(tmp_path / 'none')
+
+
+def test_names_of_damaged_ones_do_not_collide(tmp_path):
+  save(tmp_path, 5)
+  for _ in range(3):
+    cut(save(tmp_path, 9) / checkpoint.STATE)
+    assert len(checkpoint.set_aside_damaged(tmp_path)) == 1
+  assert sorted(path.name for path in tmp_path.iterdir()) == [
+      '5', '9.damaged', '9.damaged1', '9.damaged2']
+
+
+@pytest.mark.parametrize('kept, message', [
+    ([], 'must have a checkpoint to go on from; damaged: .*state.json: is not what was written'),
+    ([5], r'whole one has no replay \(.*5/replay/frames.npy: is missing\), damaged: .*9/state')])
+def test_where_none_is_left_nothing_starts_over(tmp_path, kept, message):
+  for frame in (*kept, 9):
+    save(tmp_path, frame, replay=write_replay)
+  checkpoint.prune(tmp_path, 1, probed=kept)
+  cut(tmp_path / '9' / checkpoint.STATE)
+  with pytest.raises(checkpoint.CheckpointError, match=message):
+    checkpoint.set_aside_damaged(tmp_path)
+  assert checkpoint.frames(tmp_path) == kept
+
+
 def test_prune_keeps_the_newest_whole_and_probed_ones_without_replay(tmp_path):
   for frame in (0, 10, 20, 30, 40):
     save(tmp_path, frame)
@@ -116,7 +178,7 @@ def test_prune_keeps_the_newest_whole_and_probed_ones_without_replay(tmp_path):
 def test_files_are_what_they_say(tmp_path):
   folder = save(tmp_path, 1)
   assert sorted(path.name for path in folder.iterdir()) == [
-      'learner.safetensors', 'probe.safetensors', 'replay', 'state.json']
+      'learner.safetensors', 'probe.safetensors', 'replay', 'state.json', 'sums.json']
   assert safetensors.load_file(folder / checkpoint.TENSORS)['num_updates'] == 7
   assert json.loads((folder / checkpoint.STATE).read_text()) == {'seed': 0}
   assert folder.stat().st_mode & 0o077 == 0

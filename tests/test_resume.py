@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+import shutil
 import signal
 import subprocess
 
@@ -101,4 +102,16 @@ def test_a_run_without_a_checkpoint_starts_over(uninterrupted, tmp_path):
   process.kill()
   runs.finish(process)
   assert runs.run('run_control.py', *flags, '--resume')[0] == 0
+  assert_same_run(folder, uninterrupted)
+
+
+def test_a_damaged_newest_checkpoint_is_set_aside_and_the_run_is_the_same(uninterrupted, tmp_path):
+  folder = tmp_path / 'damaged'
+  shutil.copytree(uninterrupted, folder)
+  newest = folder / 'checkpoints' / '900'
+  (newest / 'replay' / 'state.json').write_text('{')
+  status, _, err = runs.run('run_control.py', *runs.SMALL, f'--run_dir={folder}', '--resume')
+  assert status == 0, err
+  assert f'a damaged checkpoint is set aside: {newest}/replay/state.json: is not what was' in err
+  assert f'continuing from {folder}/checkpoints/800' in err
   assert_same_run(folder, uninterrupted)

@@ -270,13 +270,18 @@ def test_more_seeds_leave_those_that_are_done_as_they_are(experiment, tmp_path):
   assert len(runs.rows(tmp_path / 'run' / 'ln' / 'seed3' / 'results.csv')) == 2
 
 
-def test_an_experiment_can_be_made_longer(experiment, tmp_path):
+def test_an_experiment_can_be_made_longer_also_from_a_damaged_checkpoint(
+    experiment, tmp_path, caplog):
   shutil.copytree(experiment, tmp_path / 'run')
+  damaged = tmp_path / 'run' / 'ln' / 'seed1'
+  (checkpoint.newest(damaged / 'checkpoints') / checkpoint.STATE).write_text('{')
   argv = ['run', '--experiment=ways', f'--run_dir={tmp_path}/run', '--resume', '--interventions=ln',
           *SMALL[1:], '--num_tasks=3']
   assert supervised_run.run(STREAMS, argv) == script.DONE
-  rows = runs.rows(tmp_path / 'run' / 'ln' / 'seed1' / 'results.csv')
+  assert 'a damaged checkpoint is set aside' in caplog.text
+  rows = runs.rows(damaged / 'results.csv')
   assert [row['iteration'] for row in rows] == ['0', '1', '2']
+  assert rows[:2] == runs.rows(experiment / 'ln' / 'seed1' / 'results.csv')
 
 
 @pytest.mark.parametrize('size', [[], ['--full']])
