@@ -41,8 +41,13 @@ def main(argv: Sequence[str], run: Callable[[Sequence[str]], int | str]) -> int:
     status, cause = BAD_ARGUMENT, str(error)
   except (OSError, replay_types.ReplayError, checkpoint.CheckpointError) as error:
     status, cause = FAILED, f'{type(error).__name__}: {error}'
-  print(f'{pathlib.Path(argv[0]).name}: {cause}', file=sys.stderr)
+  print(f'{pathlib.Path(argv[0]).name}: {_one_line(cause)}', file=sys.stderr)
   return status
+
+
+def _one_line(text: str) -> str:
+  """With escapes for what would break it, or what a terminal cannot show."""
+  return ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def read_flags(
