@@ -133,6 +133,8 @@ PRESETS: Mapping[str, Preset] = {
     'decqn_plain': _preset(
         'decqn without any normalization, for the study of it', _DECQN, control={}),
     'mlp': _preset('two ReLU layers of 512', {}, supervised=dict(torso='image_mlp')),
+    'small_mlp': _preset(
+        'two ReLU layers of 64', {}, supervised=dict(torso='small_image_mlp')),
     'cnn': _preset('three convolutions and a layer of 256', {}, supervised=dict(torso='small_cnn')),
     'resnet18': _preset(
         'ResNet-18 for small images (He et al. 2016)', {}, supervised=dict(torso='resnet18')),

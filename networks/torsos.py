@@ -80,11 +80,11 @@ def _mlp(x: jax.Array, style: Style) -> Features:
   return features
 
 
-def _image_mlp(x: jax.Array, style: Style) -> Features:
-  """Two ReLU layers of 512 on all pixels: [B, 1, H, W, C] -> 512 * width."""
+def _image_mlp(x: jax.Array, style: Style, size: int = 512) -> Features:
+  """Two ReLU layers on all pixels: [B, 1, H, W, C] -> size * width."""
   x, features = hk.Flatten()(_pixels(x)), {}
   for name in ('dense1', 'dense2'):
-    x = features[name] = style.dense(x, 512 * style.width, name, 'relu')
+    x = features[name] = style.dense(x, size * style.width, name, 'relu')
   return features
 
 
@@ -134,6 +134,7 @@ TORSOS = {
     'impala': Torso(_impala, True, True),
     'drq': Torso(_drq, True, True, has_own_norm=True),
     'image_mlp': Torso(_image_mlp, True, False),
+    'small_image_mlp': Torso(functools.partial(_image_mlp, size=64), True, False),
     'small_cnn': Torso(_small_cnn, True, True),
     'resnet18': Torso(_resnet18, True, True),
     'residual_mlp': Torso(_residual_mlp, False, False, has_own_norm=True),

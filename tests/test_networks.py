@@ -10,7 +10,8 @@ from networks import heads, layers, norms, q_network, torsos
 
 FRAMES, PIXELS = ((4, 84, 84), 'uint8'), ((3, 84, 84, 3), 'uint8')
 IMAGES = (1, 8, 8, 3), 'uint8'
-SHAPES = {'drq': PIXELS, 'image_mlp': IMAGES, 'small_cnn': IMAGES, 'resnet18': IMAGES,
+SHAPES = {'drq': PIXELS, 'image_mlp': IMAGES, 'small_image_mlp': IMAGES,
+          'small_cnn': IMAGES, 'resnet18': IMAGES,
           'residual_mlp': ((5,), 'float32'), 'mlp': ((10, 5), 'float32')}
 
 

@@ -109,7 +109,8 @@ def test_settings_are_the_published_ones(domain, agent, published):
 def test_every_preset_is_in_these_tables():
   torsos = {name: dict(row.domains['supervised']) for name, row in presets.PRESETS.items()
             if 'supervised' in row.domains}
-  assert torsos == {'mlp': {'torso': 'image_mlp'}, 'cnn': {'torso': 'small_cnn'},
+  assert torsos == {'mlp': {'torso': 'image_mlp'}, 'small_mlp': {'torso': 'small_image_mlp'},
+                    'cnn': {'torso': 'small_cnn'},
                     'resnet18': {'torso': 'resnet18'}}
   assert {row[1] for row in TABLE} == set(presets.PRESETS) - set(torsos)
 
