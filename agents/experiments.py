@@ -7,7 +7,7 @@ others are the controlled experiments of Lyle et al. 2024 (arXiv 2402.18762) and
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from agents import findings, interventions
+from agents import findings, interventions, presets
 
 
 class Arm(NamedTuple):
@@ -36,8 +36,9 @@ class Experiment(NamedTuple):
   file: str = 'results'  # or trace, probes
   claim: str = ''  # what `expected` tests
   dataset: str = 'mnist'  # a row of envs/datasets.py
+  network: str = presets.DEFAULT_AGENT['supervised']
   settings: Mapping[str, Any] = {}  # Config fields
-  probed: bool = False  # at the start and at the end, where no flag says otherwise
+  probes: int = 0  # so many, evenly, after one at the start, where no flag says otherwise
   arms: Mapping[str, Arm] = {}
   expected: Callable[..., findings.Finding] | None = None
   small: Size = Size(12, 1_000, 1_280, 3)
@@ -53,6 +54,26 @@ _MITIGATIONS = _WAYS | {
     name: Arm(name) for name, row in interventions.TABLE.items()
     if 'at' not in row.parameters
     and all(parameter.field != 'distribution' for parameter in row.parameters.values())}
+
+
+_OUTPUTS = {
+    'regression': '', 'two-hot': 'so(target=two_hot)', 'smoothed': 'so(target=two_hot),ls'}
+
+
+def _of_returns(discount: float) -> dict[str, float]:
+  """Atoms over all that rewards in [0, 1] can sum to, and 2 beyond it.
+
+  A probe's targets lie within 1 of the mean prediction, and must not be out of reach.
+  """
+  return dict(discount=discount, v_min=-2.0, v_max=1 / (1 - discount) + 2)
+
+
+_BANDIT = {
+    f'{output} {discount:g}': Arm(how, _of_returns(discount))
+    for output, how in _OUTPUTS.items() for discount in (0.0, 0.99)
+} | {  # LayerNorm only where values are large
+    f'{output} 0.99 ln': Arm(f'ln,{_OUTPUTS[output]}', _of_returns(0.99))
+    for output in ('regression', 'two-hot')}
 
 
 EXPERIMENTS: Mapping[str, Experiment] = {
@@ -97,7 +118,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         arms={f'{scale:g}': Arm(settings=dict(initial_scale=scale))
               for scale in (1.0, 2.0, 4.0, 8.0)},
         claim='the larger the initial kernels, the more slowly random labels are learned',
-        probed=True,
+        probes=1,
         expected=findings.ordered(('1', '2', '4', '8')),
         small=Size(1, 1_000, 1_280, 3), full=Size(1, 10_000, 0, 5)),
     'task_change': Experiment(
@@ -113,7 +134,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     'entk_gallery': Experiment(
         'How alike are the gradients of different inputs at the start, after regression on targets '
         'with a large mean, and after labels were memorized again and again? (figure 3 right)',
-        'random_labels', metric='ntk/mean_abs_cosine', file='probes', probed=True,
+        'random_labels', metric='ntk/mean_abs_cosine', file='probes', probes=1,
         arms={'offset 100': Arm(of='target_offset'), 'relu': Arm(), 'leaky': Arm('leaky'),
               'ln+l2': Arm('ln,l2')},
         claim='they are more alike in the end than at the start, after regression with a large '
@@ -122,7 +143,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         small=Size(6, 1_000, 1_280, 2)),
     'shift_severity': Experiment(
         'Do sudden changes cost more plasticity than gradual ones of the same total? '
-        '(figure 1 right)', 'random_labels', metric='plasticity_lost', file='probes', probed=True,
+        '(figure 1 right)', 'random_labels', metric='plasticity_lost', file='probes', probes=1,
         arms={f'{fraction:g}': Arm(stream=dict(fraction=fraction), tasks=1 / fraction)
               for fraction in (0.01, 0.1, 1.0)},
         claim='the more labels change at once, the more plasticity is lost in the end',
@@ -139,4 +160,22 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         claim='the lead of LayerNorm with L2 grows over the places',
         expected=findings.growing_gap('ln+l2', 'none'),
         small=Size(20, 300, 0, 3), full=Size(20, 2_000, 0, 5)),
+    'bandit': Experiment(
+        'Does Q-learning towards large values cost plasticity, and do outputs that are scale-'
+        'invariant keep it? (figure 5 right)', 'bandit', metric='plasticity_lost', file='probes',
+        network='small_mlp', probes=4, arms=_BANDIT,
+        # The policy is uniform at random, so that what is learned decides nothing that is seen.
+        # The period is of the order of theirs (1 to 1,000; Lyle et al. 2023), and as there the
+        # probe's optimizer is the agent's own: 200 steps of the small probe's do not bring a fresh
+        # network of this size to the end of the slope.
+        settings=dict(
+            _of_returns(0.99), exploration_epsilon_begin=1.0, exploration_epsilon_end=1.0,
+            batch_size=32, target_update_period=100, min_replay_size=200, replay_capacity=10_000,
+            num_envs=10, eval_length=100, probe_observations=256, probe_optimizer='agent'),
+        claim='by regression more plasticity is lost with a discount of 0.99 than of 0, and more '
+              'than by two-hot classification with that discount',
+        expected=findings.both(
+            findings.ordered(('regression 0', 'regression 0.99')),
+            findings.ordered(('two-hot 0.99', 'regression 0.99'))),
+        small=Size(4, 1_250, 0, 5), full=Size(100, 1_000, 0, 5)),
 }

@@ -24,7 +24,8 @@ _MOST_COLOURS = 10
 def write(command: supervised_cli.Command) -> pathlib.Path:
   """Makes the experiment's files from those of its runs; returns report.md.
 
-  curves.csv has a row for each way, seed and task: the columns of the runs' results.csv.
+  curves.csv has a row for each way, seed and task: the columns of the runs' results.csv. figure.csv
+  has what is drawn, of whichever file it is.
   """
   row = experiments.EXPERIMENTS[command.experiment]
   rows = {name: _rows(command, name) for name in ('results', 'trace', 'probes')}
@@ -35,6 +36,9 @@ def write(command: supervised_cli.Command) -> pathlib.Path:
             for name, seeds in counted.items()}
   steps = {name: np.array([float(one['frame']) for one in seeds[0]])
            for name, seeds in counted.items()}
+  _write_csv(command.folder / 'figure.csv', {
+      name: [[dict(frame=one['frame'], **{row.metric: one[row.metric]}) for one in seed]
+             for seed in seeds] for name, seeds in counted.items()}, command.arms[0].configs)
   _save(draw(steps, curves, row.metric), command.folder, 'figure')
   if any(seed for seeds in rows['trace'].values() for seed in seeds):
     _write_csv(command.folder / 'trace.csv', rows['trace'], command.arms[0].configs)

@@ -88,6 +88,16 @@ def ordered(names: Sequence[str]) -> Callable[[Curves], Finding]:
   return test
 
 
+def both(one: Callable[[Curves], Finding], other: Callable[[Curves], Finding],
+         ) -> Callable[[Curves], Finding]:
+  """What two tests say is there."""
+  def test(curves: Curves) -> Finding:
+    found = one(curves), other(curves)
+    return Finding(_all([each.holds for each in found]), '; '.join(each.text for each in found))
+
+  return test
+
+
 def grows(names: Sequence[str]) -> Callable[[Curves], Finding]:
   """Each way's last value is above its first."""
   def test(curves: Curves) -> Finding:

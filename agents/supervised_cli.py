@@ -19,6 +19,8 @@ class Streams(NamedTuple):
   load: Callable[[str, str], Any]
   # Name, data set, seed, parameters -> envs.streams.Stream.
   make: Callable[..., Any]
+  # Task, number of classes, number of environments, seed -> batched environment.
+  play: Callable[..., Any]
   defaults: Mapping[str, Mapping[str, Any]]  # stream -> parameter -> default
   datasets: Sequence[str]
 
@@ -48,7 +50,7 @@ def define_flags(to: flags.FlagValues) -> None:
   define(string, 'experiment', 'random_labels',
          'what is learned; parameters of its stream as in random_labels(fraction=0.1); see '
          '--list=experiments')
-  define(string, 'network', presets.DEFAULT_AGENT['supervised'], 'preset; see --list=networks')
+  define(string, 'network', '', "preset; see --list=networks; default: the experiment's own")
   define(string, 'interventions', None,
          'comma-separated names, any order; given, they take the place of the ways that an '
          'experiment compares; see --list=interventions')
@@ -66,7 +68,7 @@ def define_flags(to: flags.FlagValues) -> None:
          "tasks between plasticity probes; 0: none; default: the experiment's, mostly none")
   define(integer, 'checkpoint_every_tasks', None,
          'tasks between checkpoints, one more at the end; default: 10')
-  script.define_probe_size(to)
+  script.define_probe_size(to, default='')
   define(string, 'run_dir', '', 'folder of the experiment; default: runs/EXPERIMENT/NETWORK-…')
   define(flags.DEFINE_bool, 'resume', False,
          'continue the experiment in --run_dir; what is done there is not done again')
@@ -99,7 +101,8 @@ def parse(streams: Streams, argv: Sequence[str]) -> Command | str:
   dataset = streams.load(dataset_name, values.data_dir)
   if values.resume and not values.run_dir:
     raise errors.UsageError('resume=true: needs --run_dir, the experiment to continue')
-  folder = pathlib.Path(values.run_dir or run_folder.stamped(name, values.network))
+  folder = pathlib.Path(values.run_dir or run_folder.stamped(
+      name, values.network or row.network))
   parameters = row.parameters | _typed(streams, row.stream, given)
   arms = _swept(values.sweep, _arms(row, values))
   for parameter in given:
@@ -208,12 +211,14 @@ def _arm(
   num_tasks = round(size.num_tasks * arm.tasks)
   stream = streams.make(name, dataset, values.seed, **parameters)
   config = config_lib.resolve(
-      'supervised', name, values.network, [arm.interventions],
-      _merged(row.settings, arm.settings, config_lib.parse_overrides(values.set)),
-      **script.probe_size(values), seed=values.seed, dataset=dataset.name,
+      'supervised', name, values.network or row.network, [arm.interventions],
+      _merged({**row.settings, **script.probe_size(values)}, arm.settings,
+              config_lib.parse_overrides(values.set)),
+      seed=values.seed, dataset=dataset.name,
       stream_parameters=tuple(sorted(parameters.items())), objective=stream.kind,
       run_length=steps * num_tasks, steps_per_task=steps, eval_every=steps,
-      probe_every=steps * _tasks_between(values, 'probe_every_tasks', num_tasks * row.probed),
+      probe_every=steps * _tasks_between(
+          values, 'probe_every_tasks', max(1, num_tasks // row.probes) if row.probes else 0),
       checkpoint_every=steps * _tasks_between(values, 'checkpoint_every_tasks', 10))
   stream.task(num_tasks - 1)  # A stream that ends says so before anything is built.
   configs = tuple(dataclasses.replace(config, seed=values.seed + i) for i in range(size.num_seeds))

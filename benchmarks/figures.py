@@ -13,7 +13,7 @@ import time
 
 from agents import experiments
 
-_FILES = ('*.png', '*.svg', 'curves.csv', 'trace.csv', 'comparison.csv', 'report.md')
+_FILES = ('*.png', '*.svg', 'curves.csv', 'figure.csv', 'trace.csv', 'comparison.csv', 'report.md')
 _RUNS = pathlib.Path('runs', 'figures')
 
 

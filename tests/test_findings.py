@@ -45,6 +45,15 @@ def test_ordered(curves, holds):
   assert findings.ordered(('a', 'b', 'c'))(curves).holds is holds
 
 
+@pytest.mark.parametrize('last, holds', [(curve(1, 1), True), (curve(1, 3), False),
+                                         (-noisy(-1, -1.9), None)])
+def test_both(last, holds):
+  found = findings.both(findings.ordered(('a', 'b')), findings.ordered(('b', 'c')))(
+      dict(a=curve(1, 3), b=noisy(1, 2), c=last))
+  assert found.holds is holds
+  assert 'a over b' in found.text and '; b over c' in found.text
+
+
 @pytest.mark.parametrize('curves, holds', [
     (dict(a=curve(1, 1, 1, 1), b=curve(1, 0.8, 0.6, 0.4)), True),
     (dict(a=curve(1, 1, 1, 0.1), b=curve(0, 0, 0, 0)), False),
