@@ -3,10 +3,10 @@
 import sys
 
 from agents import script, supervised_cli, supervised_run
-from envs import datasets, streams
+from envs import bandit, datasets, streams
 
 STREAMS = supervised_cli.Streams(
-    load=datasets.load, make=streams.make,
+    load=datasets.load, make=streams.make, play=bandit.make,
     defaults={name: {key: known.default for key, known in row.parameters.items()}
               for name, row in streams.STREAMS.items()},
     datasets=tuple(datasets.DATASETS))

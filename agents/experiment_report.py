@@ -16,7 +16,8 @@ from probes import comparison, files
 def write(command: supervised_cli.Command) -> pathlib.Path:
   """Makes the experiment's files from those of its runs; returns report.md.
 
-  curves.csv has a row for each way, seed and task: the columns of the runs' results.csv.
+  curves.csv has a row for each way, seed and task: the columns of the runs' results.csv. Beside
+  each figure is a CSV of what it draws.
   """
   row = experiments.EXPERIMENTS[command.experiment]
   rows = {name: _rows(command, name) for name in ('results', 'trace', 'probes')}
@@ -28,6 +29,11 @@ def write(command: supervised_cli.Command) -> pathlib.Path:
   curves = [curves_lib.of(rows[claim.file], claim) for claim in claims]
   for i, one in enumerate(curves):
     _save(figures.draw(one), command.folder, _figure(i))
+    files.write_rows(command.folder / f'{_figure(i)}.csv', [
+        {'way': name, 'seed': config.seed, 'frame': int(step), one.metric: value}
+        for name, seeds in one.values.items()
+        for config, values in zip(command.arms[0].configs, seeds, strict=True)
+        for step, value in zip(one.steps[name], values, strict=True)])
   if any(seed for seeds in rows['trace'].values() for seed in seeds):
     _write_csv(command.folder / 'trace.csv', rows['trace'], command.arms[0].configs)
     _save(figures.draw_traces(rows['trace']), command.folder, 'transient')

@@ -56,7 +56,7 @@ class Experiment(NamedTuple):
   claims: tuple[Claim, ...] = ()  # a figure each
   dataset: str = 'mnist'  # a row of envs/datasets.py
   settings: Mapping[str, Any] = {}  # Config fields
-  probed: bool = False  # at the start and at the end, where no flag says otherwise
+  probes: int = 0  # so many, evenly, after one at the start, where no flag says otherwise
   arms: Mapping[str, Arm] = {}
   small: Size = _small(12)
   full: Size = _full(100)
@@ -73,6 +73,26 @@ _MITIGATIONS = _WAYS | {
     name: Arm(name) for name, row in interventions.TABLE.items()
     if 'at' not in row.parameters
     and all(parameter.field != 'distribution' for parameter in row.parameters.values())}
+
+
+_OUTPUTS = {
+    'regression': '', 'two-hot': 'so(target=two_hot)', 'smoothed': 'so(target=two_hot),ls'}
+
+
+def _of_returns(discount: float) -> dict[str, float]:
+  """Atoms over all that rewards in [0, 1] can sum to, and 2 beyond it.
+
+  A probe's targets lie within 1 of the mean prediction, and must not be out of reach.
+  """
+  return dict(discount=discount, v_min=-2.0, v_max=1 / (1 - discount) + 2)
+
+
+_BANDIT = {
+    f'{output} {discount:g}': Arm(how, _of_returns(discount))
+    for output, how in _OUTPUTS.items() for discount in (0.0, 0.99)
+} | {  # LayerNorm only where values are large
+    f'{output} 0.99 ln': Arm(f'ln,{_OUTPUTS[output]}', _of_returns(0.99))
+    for output in ('regression', 'two-hot')}
 
 
 EXPERIMENTS: Mapping[str, Experiment] = {
@@ -103,7 +123,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
               '10': Arm(stream=dict(offset=10.0)), '100': Arm(stream=dict(offset=100.0)),
               '100 then 0': Arm(stream=dict(offset=100.0, later_offset=0.0)),
               '100 ln': Arm('ln', stream=dict(offset=100.0))},
-        probed=True,
+        probes=1,
         claims=(
             Claim('the larger the mean, the larger the error that is left of the second targets',
                   findings.ordered(('0', '1', '10', '100')), 'squared_error'),
@@ -117,7 +137,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         'random_labels',
         arms={f'{scale:g}': Arm(settings=dict(initial_scale=scale))
               for scale in (1.0, 2.0, 4.0, 8.0)},
-        probed=True,
+        probes=1,
         claims=(
             Claim('the larger the initial kernels, the more slowly random labels are learned',
                   findings.ordered(('1', '2', '4', '8'))),
@@ -143,7 +163,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     'entk_gallery': Experiment(
         'How alike are the gradients of different inputs at the start, after regression on targets '
         'with a large mean, and after labels were memorized again and again? (figure 3 right)',
-        'random_labels', metric='mean_loss', probed=True,
+        'random_labels', metric='mean_loss', probes=1,
         arms={'offset 100': Arm(of='target_offset'), 'relu': Arm(), 'leaky': Arm('leaky'),
               'ln+l2': Arm('ln,l2')},
         claims=tuple(
@@ -155,7 +175,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         small=_small(6)),
     'shift_severity': Experiment(
         'Do sudden changes cost more plasticity than gradual ones of the same total? '
-        '(figure 1 right)', 'random_labels', probed=True,
+        '(figure 1 right)', 'random_labels', probes=1,
         # With fewer steps, or smaller ones, a copy that learns badly is still unlearning the
         # outputs that it came with, and the seeds differ by how large these are.
         settings=dict(probe_optimizer='agent', probe_steps=1_000),
@@ -176,4 +196,23 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         claims=(Claim('the lead of LayerNorm with L2 grows over the places',
                       findings.growing_gap('ln+l2', 'none')),),
         small=_small(20, 300, 0), full=_full(20, 2_000)),
+    'bandit': Experiment(
+        'Does Q-learning towards large values cost plasticity, and do outputs that are scale-'
+        'invariant keep it? (figure 5 right)', 'bandit', metric='train_episode_return',
+        probes=4, arms=_BANDIT,
+        # The policy is uniform at random, so that what is learned decides nothing that is seen.
+        # The period is of the order of theirs (1 to 1,000; Lyle et al. 2023), and as there the
+        # probe's optimizer is the agent's own: 200 steps of the small probe's do not bring a fresh
+        # network of this size to the end of the slope.
+        settings=dict(
+            _of_returns(0.99), exploration_epsilon_begin=1.0, exploration_epsilon_end=1.0,
+            batch_size=32, target_update_period=100, min_replay_size=200, replay_capacity=10_000,
+            num_envs=10, eval_length=100, probe_observations=256, probe_optimizer='agent'),
+        claims=(Claim(
+            'by regression more plasticity is lost with a discount of 0.99 than of 0, and more '
+            'than by two-hot classification with that discount',
+            findings.each_ordered((('regression 0', 'regression 0.99'),
+                                   ('two-hot 0.99', 'regression 0.99'))),
+            'plasticity_lost', 'probes'),),
+        small=_small(4, 1_250, 0), full=_full(100, 1_000)),
 }

@@ -40,6 +40,7 @@ class Model(NamedTuple):
   network: network_types.QNetwork
   optimizer: optax.GradientTransformation
   agent: Agent
+  losses: Callable[..., Array]  # see `make_losses`
 
 
 def make(
@@ -48,7 +49,8 @@ def make(
   """Network, optimizer and agent, each from the one before."""
   network = make_network(config, observation_shape, observation_dtype, action_map)
   optimizer = optimizers.make(config)
-  return Model(network, optimizer, make_agent(config, network, optimizer))
+  return Model(
+      network, optimizer, make_agent(config, network, optimizer), make_losses(config, network))
 
 
 def make_network(

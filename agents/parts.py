@@ -62,11 +62,15 @@ def replay_settings(config: Config) -> replay_types.Settings:
 
 def build(
     config: Config, task: Task,
-    make_replay: Callable[[replay_types.Signature], replay_types.Replay]) -> Parts:
-  """Builds each part from what the one before says."""
+    make_replay: Callable[[replay_types.Signature], replay_types.Replay],
+    model: learner.Model | None = None) -> Parts:
+  """Builds each part from what the one before says.
+
+  A model that was built for another seed of the same config saves compiling.
+  """
   env = task.make_env(config.num_envs, config.seed)
   spec, action_map = env.observation_spec(), actions.action_map(env.action_spec(), config.bins)
-  model = learner.make(config, spec.shape, spec.dtype.name, action_map)
+  model = model or learner.make(config, spec.shape, spec.dtype.name, action_map)
   signature = replay_types.Signature(
       frame_shape=tuple(spec.shape if env.stack == 1 else spec.shape[1:]),
       frame_dtype=spec.dtype.name, stack=env.stack, num_action_dims=action_map.num_dims,

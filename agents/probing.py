@@ -32,7 +32,7 @@ def make(config: Config, model: learner.Model) -> Prober:
   """The initial parameters are made again from the seed, as `snapshot.start` makes them."""
   small = config.probe_optimizer == 'small'
   optimizer = random_target.SMALL_OPTIMIZER if small else model.optimizer
-  subject = Subject(model.network, optimizer, learner.make_losses(config, model.network))
+  subject = Subject(model.network, optimizer, model.losses)
   initial = model.agent.init(parts_lib.key(config, parts_lib.INIT)).params
   return Prober(config, model, subject, initial)
 

@@ -51,8 +51,8 @@ _FIELDS = (
       'uniform_probability'), lambda x: 0 <= x <= 1, 'from 0 to 1'),
 )
 
-# Bound on a reward where a domain has one of its own.
-_MAX_REWARD = {'control': 1.0}
+# Bound on a reward where a domain has one of its own; supervised: of a bandit.
+_MAX_REWARD = {'control': 1.0, 'supervised': 1.0}
 
 
 def check(config: Any) -> None:
@@ -86,6 +86,9 @@ def _sizes(config: Any) -> None:
   if config.probe_kind == 'own_loss' and config.probe_pool_size > most:
     _refuse(config, 'probe_pool_size', f'must be at most {most} where probe_kind=own_loss, the '
             'larger of probe_inputs and batch_size')
+  if config.trace_steps and config.objective == 'q_learning':
+    _refuse(config, 'trace_steps', 'looks at the first updates on a task, and what is played is '
+            'one; set trace_steps=0')
   if not config.eval_length and not config.eval_episodes:
     _refuse(config, 'eval_length', 'must be at least 1 where eval_episodes=0')
 

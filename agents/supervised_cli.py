@@ -19,6 +19,8 @@ class Streams(NamedTuple):
   load: Callable[[str, str], Any]
   # Name, data set, seed, parameters -> envs.streams.Stream.
   make: Callable[..., Any]
+  # Task, number of classes, number of environments, seed -> batched environment.
+  play: Callable[..., Any]
   defaults: Mapping[str, Mapping[str, Any]]  # stream -> parameter -> default
   datasets: Sequence[str]
 
@@ -71,7 +73,7 @@ def define_flags(to: flags.FlagValues) -> None:
          "tasks between plasticity probes; 0: none; default: the experiment's, mostly none")
   define(integer, 'checkpoint_every_tasks', None,
          'tasks between checkpoints, one more at the end; default: 10')
-  script.define_probe_size(to)
+  script.define_probe_size(to, default='')
   define(string, 'run_dir', '', 'folder of the experiment; default: runs/EXPERIMENT/NETWORK-…')
   define(flags.DEFINE_bool, 'resume', False,
          'continue the experiment in --run_dir; what is done there is not done again')
@@ -216,11 +218,13 @@ def _arm(
   stream = streams.make(name, dataset, values.seed, **parameters)
   config = config_lib.resolve(
       'supervised', name, size.network, [arm.interventions],
-      _merged(row.settings, arm.settings, config_lib.parse_overrides(values.set)),
-      **script.probe_size(values), seed=values.seed, dataset=dataset.name,
+      _merged({**row.settings, **script.probe_size(values)}, arm.settings,
+              config_lib.parse_overrides(values.set)),
+      seed=values.seed, dataset=dataset.name,
       stream_parameters=tuple(sorted(parameters.items())), objective=stream.kind,
       run_length=steps * num_tasks, steps_per_task=steps, eval_every=steps,
-      probe_every=steps * _tasks_between(values, 'probe_every_tasks', num_tasks * row.probed),
+      probe_every=steps * _tasks_between(
+          values, 'probe_every_tasks', max(1, num_tasks // row.probes) if row.probes else 0),
       checkpoint_every=steps * _tasks_between(values, 'checkpoint_every_tasks', 10))
   stream.task(num_tasks - 1)  # A stream that ends says so before anything is built.
   configs = tuple(dataclasses.replace(config, seed=values.seed + i) for i in range(size.num_seeds))

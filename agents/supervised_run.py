@@ -1,18 +1,24 @@
 """What run_supervised.py does with a command: arm after arm, then tables, figure and report."""
 
 import contextlib
+import functools
 import threading
 from collections.abc import Sequence
+from typing import Any
+
+import dm_env
 
 from agents import (
   checkpoint,
   display,
   experiment_report,
+  playing,
   run_folder,
   script,
   supervised,
   supervised_cli,
 )
+from agents.config import Config
 from probes import report
 
 log = display.log
@@ -52,25 +58,51 @@ def _run(streams: supervised_cli.Streams, command: supervised_cli.Command,
 def _run_arm(
     streams: supervised_cli.Streams, dataset: object, arm: supervised_cli.Arm,
     stop: threading.Event) -> bool:
-  """Trains an arm's seeds, in one program where that is faster; False where it was stopped."""
+  """Makes an arm's folders, trains its seeds, reports on each; False where it was stopped."""
+  learn = _play if arm.configs[0].objective == 'q_learning' else _learn
+  with contextlib.ExitStack() as stack:
+    for config, folder, stored in zip(arm.configs, arm.folders, arm.stored, strict=True):
+      stack.enter_context(run_folder.locked(folder))
+      run_id = stored['run_id'] if stored else run_folder.new_id()
+      run_folder.create(folder, config, run_id, stored)
+    if not learn(streams, dataset, arm, stop):
+      return False
+    for folder in arm.folders:
+      report.write_report(folder)
+  return True
+
+
+def _play(
+    streams: supervised_cli.Streams, dataset: object, arm: supervised_cli.Arm,
+    stop: threading.Event) -> bool:
+  """Trains agents, which play."""
+  return playing.train(functools.partial(make_env, streams, dataset), arm, stop)
+
+
+def make_env(
+    streams: supervised_cli.Streams, dataset: object, config: Config, num_envs: int,
+    seed: int) -> dm_env.Environment:
+  """The first task of a run's stream, to be played; the seed is the environment's alone."""
+  stream = _stream(streams, dataset, config)
+  return streams.play(stream.task(0), stream.num_outputs, num_envs, seed)
+
+
+def _stream(streams: supervised_cli.Streams, dataset: object, config: Config) -> Any:
+  return streams.make(config.task, dataset, config.seed, **dict(config.stream_parameters))
+
+
+def _learn(
+    streams: supervised_cli.Streams, dataset: object, arm: supervised_cli.Arm,
+    stop: threading.Event) -> bool:
+  """Trains networks on examples, in one program where that is faster."""
   config = arm.configs[0]
-  made = [streams.make(one.task, dataset, one.seed, **dict(one.stream_parameters))
-          for one in arm.configs]
+  made = [_stream(streams, dataset, one) for one in arm.configs]
   program = supervised.make_program(config, dataset.images.shape[1:], made[0].num_outputs)
   lanes = [supervised.Lane(one, folder, stream.task)
            for one, folder, stream in zip(arm.configs, arm.folders, made, strict=True)]
+  for lane in lanes:
+    for error in checkpoint.set_aside_damaged(lane.folder / 'checkpoints'):
+      log.warning('a damaged checkpoint is set aside: %s', error)
   together = supervised.side_by_side(config)
-  with contextlib.ExitStack() as stack:
-    for lane, stored in zip(lanes, arm.stored, strict=True):
-      stack.enter_context(run_folder.locked(lane.folder))
-      for error in checkpoint.set_aside_damaged(lane.folder / 'checkpoints'):
-        log.warning('a damaged checkpoint is set aside: %s', error)
-      run_id = stored['run_id'] if stored else run_folder.new_id()
-      run_folder.create(lane.folder, lane.config, run_id, stored)
-    for group in supervised.alike(lanes) if together else [[lane] for lane in lanes]:
-      trainer = supervised.Trainer(group, program, stop)
-      if not trainer.run():
-        return False
-    for lane in lanes:
-      report.write_report(lane.folder)
-  return True
+  groups = supervised.alike(lanes) if together else [[lane] for lane in lanes]
+  return all(supervised.Trainer(group, program, stop).run() for group in groups)

@@ -17,7 +17,7 @@ import time
 
 from agents import experiments
 
-_FILES = ('*.png', '*.svg', 'curves.csv', 'trace.csv', 'comparison.csv', 'report.md')
+_FILES = ('*.png', '*.svg', 'curves.csv', 'figure*.csv', 'trace.csv', 'comparison.csv', 'report.md')
 _RUNS = pathlib.Path('runs', 'figures')
 _ONE_CORE = '--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1'
 

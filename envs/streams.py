@@ -18,7 +18,7 @@ class Stream(NamedTuple):
   """Endlessly many tasks, of which every one has inputs and targets of the same shapes."""
   name: str
   num_outputs: int  # of a network: the classes, or 1 for regression
-  kind: str  # 'classification' or 'regression'
+  kind: str  # 'classification', 'regression' or, as a bandit, 'q_learning'
   task: Callable[[int], Task]  # of an index from 0; ValueError below it
 
 
@@ -67,7 +67,7 @@ def make(name: str, dataset: datasets.Dataset, seed: int, **parameters: Any) -> 
       raise ValueError(f'index={index}: must be at least 0')
     return make_task(index)
 
-  num_outputs = dataset.num_classes if row.kind == 'classification' else 1
+  num_outputs = 1 if row.kind == 'regression' else dataset.num_classes
   return Stream(name, num_outputs, row.kind, task)
 
 
@@ -108,6 +108,10 @@ STREAMS = {
     'true_labels': _row(
         tasks.true_labels, 'classification', 'ours',
         "the data set's own labels, which never change: a control"),
+    'bandit': _row(
+        tasks.bandit, 'q_learning', 'Lyle et al. 2023',
+        "the data set's own labels, or random ones, which never change, as envs/bandit.py plays it",
+        random=Parameter(False)),
     'class_permutation': _row(
         tasks.class_permutation, 'classification', 'Elsayed and Mahmood 2024',
         'true labels, with other numbers for the classes at each change'),

@@ -89,6 +89,11 @@ def true_labels(dataset: datasets.Dataset, seed: int) -> Callable[[int], Task]:
   return lambda index: task
 
 
+def bandit(dataset: datasets.Dataset, seed: int, random: bool) -> Callable[[int], Task]:
+  """The labels of `stationary_labels` or of `true_labels`."""
+  return (stationary_labels if random else true_labels)(dataset, seed)
+
+
 def class_permutation(dataset: datasets.Dataset, seed: int) -> Callable[[int], Task]:
   """The classes in another order for each task, task 0 too."""
   def task(index: int) -> Task:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from envs import atari, batched, catch, control, protocols
+from envs import atari, bandit, batched, catch, control, protocols, tasks
 
 FIRST, MID, LAST = dm_env.StepType
 
@@ -37,6 +37,12 @@ def make_control(num_envs, seed, time_limit=None, task='ball_in_cup_catch', pixe
   return batched.Environment(tasks, seed)
 
 
+def make_bandit(num_envs, seed):
+  images = np.random.default_rng(0).integers(0, 256, (20, 4, 3, 1), np.uint8)
+  task = tasks.Task(images, np.arange(20, dtype=np.int32) % 5, 20)
+  return bandit.make(task, 5, num_envs, seed, episode_steps=9)
+
+
 class Case(NamedTuple):
   """How to make an environment, how many steps to play, and how often segments begin."""
   make: Callable[[int, int], dm_env.Environment]  # number of environments, seed -> environment
@@ -49,6 +55,7 @@ CASES = {
     'catch-1': Case(make_catch, 1, 50),
     'catch-3': Case(make_catch, 3, 50),
     'catch-3-pixels': Case(functools.partial(make_catch, pixels=True, segment_steps=20), 3, 50),
+    'bandit-3': Case(make_bandit, 3, 50),
     # Lives are lost, and games end, at other times in each of the three.
     'breakout-3-dqn_zoo': Case(functools.partial(make_atari, segment_steps=100), 3, 300),
     'pong-3-machado2018': Case(
@@ -187,7 +194,7 @@ def test_a_restored_environment_goes_on_to_the_bit(run):
 
 
 @pytest.mark.parametrize(
-    'run', cases('catch-3', 'catch-3-pixels', 'breakout-3-dqn_zoo', 'control-2-pixels'),
+    'run', cases('catch-3', 'catch-3-pixels', 'bandit-3', 'breakout-3-dqn_zoo', 'control-2-pixels'),
     indirect=True)
 def test_a_picture_is_for_people_and_changes_nothing(run):
   env, pictures = run.case.make(run.case.num_envs, 1), []

@@ -1,22 +1,18 @@
-"""Command lines and files that nobody meant: refused in one line, or taken; nothing else happens."""
+"""What nobody meant to type or to keep: refused in one line, or taken; nothing else happens."""
 
 import dataclasses
 import functools
-import pathlib
-import shutil
 
 import hypothesis
-import numpy as np
 import pytest
 from hypothesis import strategies as st
 
 import run_atari
 import run_control
 import run_supervised
-from agents import checkpoint, command_line, interventions, presets, probe_cli, supervised_cli
+from agents import command_line, interventions, presets, probe_cli, supervised_cli
 from agents import script as script_lib
 from agents.config import Config
-from tests import runs
 
 NUMBERS = ('0', '1', '-1', '2', '0.5', '1e9', '1e400', 'nan', 'inf', '-inf', '1_000', '１', '0x10',
            '99999999999999999999999')

@@ -24,7 +24,7 @@ def small_dataset() -> datasets.Dataset:
 
 DATASET = small_dataset()
 NAMES = sorted(streams.STREAMS)
-UNCHANGING = {'stationary_labels', 'true_labels'}
+UNCHANGING = {'stationary_labels', 'true_labels', 'bandit'}
 
 
 def make(name: str, seed: int = SEED, **parameters) -> streams.Stream:
@@ -57,7 +57,7 @@ def test_a_task_depends_on_no_other(name):
 def test_tasks_have_one_shape_and_type(name):
   stream = make(name)
   assert stream.name == name
-  classification = stream.kind == 'classification'
+  classification = stream.kind != 'regression'
   assert stream.num_outputs == (CLASSES if classification else 1)
   first = stream.task(0)
   for index in range(12):
@@ -78,7 +78,7 @@ def test_tasks_change_unless_the_stream_is_a_control(name):
   assert changes == [name not in UNCHANGING] * 4
 
 
-@pytest.mark.parametrize('name', sorted(set(NAMES) - {'true_labels', 'natural_shift'}))
+@pytest.mark.parametrize('name', sorted(set(NAMES) - {'true_labels', 'bandit', 'natural_shift'}))
 def test_another_seed_is_another_stream(name):
   assert not same(make(name, seed=1).task(3), make(name, seed=2).task(3))
 
@@ -88,6 +88,12 @@ def test_another_seed_is_another_stream(name):
 def test_inputs_that_stay_are_one_object(name):
   stream = make(name)
   assert stream.task(0).inputs is stream.task(7).inputs
+
+
+@pytest.mark.parametrize('random, like', [(False, 'true_labels'), (True, 'stationary_labels')])
+def test_a_bandit_has_the_labels_of_another_stream(random, like):
+  assert streams.STREAMS['bandit'].kind == 'q_learning'
+  assert_same(make('bandit', random=random).task(0), make(like).task(0))
 
 
 def slow_labels(seed: int, fraction: float, changes: int) -> list[np.ndarray]:
