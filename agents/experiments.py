@@ -198,7 +198,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         small=_small(20, 300, 0), full=_full(20, 2_000)),
     'bandit': Experiment(
         'Does Q-learning towards large values cost plasticity, and do outputs that are scale-'
-        'invariant keep it? (figure 5 right)', 'bandit', metric='train_episode_return',
+        'invariant keep it? (figure 5 right)', 'bandit', metric='eval_episode_return',
         probes=4, arms=_BANDIT,
         # The policy is uniform at random, so that what is learned decides nothing that is seen.
         # The period is of the order of theirs (1 to 1,000; Lyle et al. 2023), and as there the
