@@ -56,7 +56,8 @@ def test_letters_of_another_epoch_and_damaged_ones_are_not_taken():
 
 
 def test_weights_come_back_as_they_were_and_others_are_refused():
-  params = {'torso': {'w': np.arange(6, dtype=np.float32).reshape(2, 3), 'b': np.ones(3, np.float32)}}
+  params = {'torso': {
+      'w': np.arange(6, dtype=np.float32).reshape(2, 3), 'b': np.ones(3, np.float32)}}
   template = jax.eval_shape(lambda: params)
   back = letters.unpack(template, letters.pack(params))
   assert jax.tree.all(jax.tree.map(np.array_equal, back, params))
@@ -226,7 +227,8 @@ def test_refusals(capsys, arguments, line):
 @pytest.mark.usefixtures('own_signals')
 def test_without_ray_it_is_said_what_to_install(capsys, monkeypatch):
   find = run_control.importlib.util.find_spec
-  monkeypatch.setattr('importlib.util.find_spec', lambda name: None if name == 'ray' else find(name))
+  monkeypatch.setattr(
+      'importlib.util.find_spec', lambda name: None if name == 'ray' else find(name))
   arguments = ['run_control.py', '--num_actors=2', '--replay=reverb']
   assert cli.main(run_control.CONTROL, arguments) == 2
   assert "num_actors=2: needs the extra 'distributed'" in capsys.readouterr().err

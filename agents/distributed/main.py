@@ -45,10 +45,11 @@ def opened(
     def make_job(endpoint, epoch: int, frame: int) -> job.Job:
       return job.make(command, domain, endpoint, epoch, frame)
 
-    for line in engine.listeners():
-      log.debug('listens: %s', line)
-    if engine.listeners():
-      log.warning('Ray listens on %d ports of all network interfaces, behind a token of this run; '
-                  'log.txt has them', len(engine.listeners()))
-    run = driver.Driver(config, command.folder, engine, serve, make_job, stop)
-    yield run.run
+    def run() -> bool:
+      listeners = engine.listeners()
+      if listeners:
+        log.warning('Ray listens on %d ports, of all network interfaces, behind a token of this '
+                    'run: %s', len(listeners), ', '.join(listeners))
+      return driver.Driver(config, command.folder, engine, serve, make_job, stop).run()
+
+    yield run
