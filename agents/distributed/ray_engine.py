@@ -45,6 +45,7 @@ def _import(address: str) -> None:
   global ray, scheduling_strategies
   os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')  # it tells its makers nothing
   os.environ.setdefault('RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO', '0')  # accelerators stay visible
+  os.environ.setdefault('RAY_worker_niceness', '0')  # else they give way to all that runs here
   if not address:  # A cluster of our own has a token of its own, and writes none into the home.
     os.environ['RAY_AUTH_MODE'], os.environ['RAY_AUTH_TOKEN'] = 'token', secrets.token_hex(32)
   warnings.filterwarnings('ignore', r'os\.fork\(\) was called')  # of Ray's own, which then execs
