@@ -14,7 +14,7 @@ import sys
 import time
 
 SETS = {
-  'reverb': ('.[reverb,supervised,video,test]', '--constraint=constraints-reverb.txt'),
+  'reverb': ('.[reverb,distributed,supervised,video,test]', '--constraint=constraints-reverb.txt'),
   'open': ('.[supervised,video,test]',),
   'bench': ('.[bench]',),
 }

@@ -3,7 +3,7 @@
 import contextlib
 import pathlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from agents import checkpoint, command_line, display, memory, parts, run_folder, script, summary
 from agents import trainer as trainer_lib
@@ -30,15 +30,35 @@ def _build_and_run(
   folder, config, stored = command.folder, command.config, command.stored
   factory.check(config.replay, command.replay_port)
   run_id = stored['run_id'] if stored else run_folder.new_id()
+  opened = _one_process
+  if config.num_actors:
+    from agents.distributed import main as distributed
+    opened = distributed.opened
+  with opened(domain, command, run_id, stop) as train, run_folder.locked(folder):
+    run_folder.create(folder, config, run_id, stored)
+    with display.logging_to(folder / 'log.txt'):
+      return _run(folder, train)
+
+
+@contextlib.contextmanager
+def _one_process(
+    domain: command_line.Domain, command: command_line.Command, run_id: str,
+    stop: threading.Event) -> Iterator[Callable[[], bool]]:
+  """Builds the parts of a run of this process alone; what it yields trains."""
+  config = command.config
   run_parts = parts.build(
       config, domain.task(config), lambda signature: _make_replay(command, run_id, signature))
   if factory.default_kind() == 'local':
     log.info('Reverb is not installed here: the replay is local')
-  with (contextlib.closing(run_parts.env), contextlib.closing(run_parts.replay),
-        run_folder.locked(folder)):
-    run_folder.create(folder, config, run_id, stored)
-    with display.logging_to(folder / 'log.txt'):
-      return _run(command, run_parts, stop)
+
+  def train() -> bool:
+    trainer = trainer_lib.Trainer(
+        run_parts, command.folder, stop, command.track, command.video)
+    with contextlib.closing(trainer):
+      return trainer.run()
+
+  with contextlib.closing(run_parts.env), contextlib.closing(run_parts.replay):
+    yield train
 
 
 def _make_replay(
@@ -55,20 +75,14 @@ def _make_replay(
       config.replay, signature, settings, run_id, command.replay_port, scratch)
 
 
-def _run(
-    command: command_line.Command, run_parts: parts.Parts, stop: threading.Event) -> int:
+def _run(folder: pathlib.Path, train: Callable[[], bool]) -> int:
   """Trains and reports; whatever stops a run, its cause is said and its report is made."""
-  folder, trainer = command.folder, None
   log.info('run folder: %s', folder)
   try:
-    trainer = trainer_lib.Trainer(run_parts, folder, stop, command.track, command.video)
-    status = script.DONE if trainer.run() else script.INTERRUPTED
+    status = script.DONE if train() else script.INTERRUPTED
   except Exception as error:
     status = script.FAILED
     _say_why(error, folder)
-  finally:
-    if trainer:
-      trainer.close()
   if status == script.INTERRUPTED:
     log.info('interrupted and saved; to go on, add to the same command: --run_dir=%s --resume',
              folder)

@@ -1,5 +1,6 @@
 """The command line that every training script shares: flags in, a checked Command out."""
 
+import importlib.util
 import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -55,7 +56,11 @@ def define_flags(domain: Domain, to: flags.FlagValues) -> None:
     define(integer, name, None, f'{text} (default: {default})')  # None: not given
   define(string, 'replay', '', 'reverb or local; default: reverb where its wheel is installed')
   define(integer, 'replay_port', 0, "TCP port of the run's Reverb server; 0: any free one")
-  define(integer, 'num_envs', 1, 'environments stepped together')
+  define(integer, 'num_envs', 1, 'environments stepped together, in each actor')
+  define(integer, 'num_actors', 0,
+         'processes that act, beside a learner, an evaluator and a replay server; 0: one process')
+  define(string, 'ray_address', '',
+         'Ray cluster that actors are placed on, as host:port or auto; default: this machine')
   define(integer, 'seed', 1, 'of everything random in the run')
   define(string, 'run_dir', '', 'folder of the run; default: runs/TASK/AGENT+INTERVENTIONS/…')
   define(boolean, 'resume', False, 'continue the run in --run_dir')
@@ -87,6 +92,7 @@ class Command(NamedTuple):
   track: tuple[str, ...]
   replay_port: int
   video: bool
+  ray_address: str = ''  # empty: a cluster of this machine alone
 
 
 def parse(domain: Domain, argv: Sequence[str]) -> Command | str:
@@ -121,6 +127,7 @@ def _resolve(domain: Domain, values: flags.FlagValues) -> Command:
   config = config_lib.resolve(
       domain.name, settings.pop('task'), values.agent, [values.interventions], overrides,
       **settings, seed=values.seed, num_envs=values.num_envs,
+      num_actors=values.num_actors,
       replay=values.replay or factory.default_kind())
   track = script.names(values.track)
   for name in track:
@@ -130,7 +137,24 @@ def _resolve(domain: Domain, values: flags.FlagValues) -> Command:
     raise errors.UsageError('resume=true: needs --run_dir, the run to continue')
   folder = pathlib.Path(values.run_dir) if values.run_dir else run_folder.default_path(config)
   stored = run_folder.check(folder, config, values.resume)
-  return Command(config, folder, stored, tuple(track), values.replay_port, values.video)
+  _check_actors(config, values)
+  return Command(config, folder, stored, tuple(track), values.replay_port, values.video,
+                 values.ray_address)
+
+
+def _check_actors(config: Config, values: flags.FlagValues) -> None:
+  """Refuses what several processes cannot do here."""
+  if not config.num_actors:
+    if values.ray_address:
+      raise errors.UsageError(
+          f'ray_address={values.ray_address}: needs --num_actors of at least 1')
+    return
+  if values.video:
+    raise errors.UsageError('video=true: needs --num_actors=0')
+  if importlib.util.find_spec('ray') is None:
+    raise errors.UsageError(
+        f"num_actors={config.num_actors}: needs the extra 'distributed', as in "
+        "pip install '.[reverb,distributed]' --constraint=constraints-reverb.txt")
 
 
 def _given_lengths(domain: Domain, values: flags.FlagValues) -> dict[str, int]:

@@ -25,7 +25,9 @@ class Config:
   dataset: str = ''  # Supervised: what envs/datasets.py calls the data
   stream_parameters: tuple[tuple[str, Any], ...] = ()  # Supervised: of `task`, a stream; sorted
   seed: int = 1
-  num_envs: int = 1  # environments stepped together
+  num_envs: int = 1  # environments stepped together, in each actor
+  num_actors: int = 0  # processes that act, beside the learner's; 0: one process does all
+  actor_epsilon: str = 'same'  # how actors explore: a row of agents/distributed/epsilon.py
   replay: str = 'local'  # reverb, local
 
   # How long, in `unit`; a period of 0 turns the thing off.

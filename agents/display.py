@@ -67,8 +67,10 @@ class Display:
       self._task = self._live.add_task('', total=total, completed=done, text='')
       self._live.start()
 
-  def update(self, done: int, num_updates: int, last_return: float, doing: str = 'train') -> None:
-    """Shows where the run is; cheap enough for every step."""
+  def update(
+      self, done: int, num_updates: int, last_return: float, doing: str = 'train',
+      note: str = '') -> None:
+    """Shows where the run is; cheap enough for every step. A note comes last."""
     now = time.monotonic()
     if now - self._shown_at < _REFRESH_SECONDS:
       return
@@ -80,7 +82,7 @@ class Display:
           0.9 * a + 0.1 * b for a, b in zip(old, new, strict=True))
       self._shown = (done, num_updates)
     self._shown_at = now
-    text = self._text(done, last_return)
+    text = self._text(done, last_return) + (note and f' | {note}')
     if self._live:
       self._live.update(self._task, completed=done, description=doing, text=text)
     elif now - self._logged_at >= _LOG_SECONDS:

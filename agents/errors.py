@@ -9,6 +9,10 @@ class UsageError(ValueError):
   """A bad argument, refused before anything is built."""
 
 
+class RunError(RuntimeError):
+  """A run that cannot go on, with the cause in words."""
+
+
 def unknown(name: str, value: str, known: Iterable[str]) -> UsageError:
   """The error for a value that is not in a table, with the nearest that are."""
   known = sorted(known)

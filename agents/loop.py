@@ -40,7 +40,7 @@ class LoopState(NamedTuple):
   """The training loop between two steps; environment, accumulator and replay keep the rest."""
   learner: LearnerState
   actor_key: jax.Array
-  timestep: dm_env.TimeStep  # [N], the newest
+  timestep: dm_env.TimeStep | None  # [N], the newest; None where other processes act
   num_steps: int  # agent steps so far, over all environments; a first frame is none
 
 
@@ -92,15 +92,16 @@ def train(
     if replay.size() >= config.min_replay_size:
       period = config.steps_per_update
       for _ in range(num_steps // period - state.num_steps // period):
-        learner, metrics = _update(player.agent, replay, config, learner, num_steps)
+        learner, metrics = update(player.agent, replay, config, learner, num_steps)
         updates.append(metrics)
     state = LoopState(learner, actor_key, timestep, num_steps)
     yield Progress(state, epsilon, values, tuple(updates))
 
 
-def _update(
+def update(
     agent: Agent, replay: replay_types.Replay, config: Config, learner: LearnerState,
     num_steps: int) -> tuple[LearnerState, Metrics]:
+  """One update from one batch, whose priorities become those of its errors."""
   sample = replay.sample(config.batch_size)
   weights = np.ones(config.batch_size, np.float32)
   if config.prioritized:

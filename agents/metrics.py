@@ -34,6 +34,13 @@ class EpisodeTracker:
         self.last_return = self._running[i]
         self._finished.append(self.last_return)
 
+  def add_finished(self, returns: Sequence[float], num_steps: int) -> None:
+    """Counts what another process has counted: finished episodes, and agent steps."""
+    self.num_steps += num_steps
+    for episode_return in returns:
+      self.last_return = float(episode_return)
+      self._finished.append(self.last_return)
+
   @property
   def num_finished(self) -> int:
     """Episodes since the last `take`."""

@@ -21,7 +21,7 @@ from replay import local
 from replay import types as replay_types
 
 # What the random numbers of a seed are for.
-INIT, ACT, EVALUATE, PROBE, OBSERVE, FILM = range(6)
+INIT, ACT, EVALUATE, PROBE, OBSERVE, FILM, REMOTE = range(7)
 
 FILM_SECONDS = 300  # of a film at most; an Atari episode may last half an hour
 
@@ -36,9 +36,9 @@ class Parts(NamedTuple):
   """The parts of a run."""
   config: Config
   task: Task
-  env: dm_env.Environment
-  accumulator: accumulator_lib.Accumulator
-  replay: replay_types.Replay
+  env: dm_env.Environment | None  # None, like the accumulator, where other processes act
+  accumulator: accumulator_lib.Accumulator | None
+  replay: replay_types.Replay | None  # None where nothing is stored or learnt
   model: learner.Model
   player: loop.Player
   signature: replay_types.Signature  # of what the replay holds
@@ -69,6 +69,16 @@ def build(
   A model that was built for another seed of the same config saves compiling.
   """
   env = task.make_env(config.num_envs, config.seed)
+  parts = describe(config, task, env, model)
+  return parts._replace(
+      env=env, accumulator=make_accumulator(config, env, config.num_envs),
+      replay=_or_close(env, lambda: make_replay(parts.signature)))
+
+
+def describe(
+    config: Config, task: Task, env: dm_env.Environment,
+    model: learner.Model | None = None) -> Parts:
+  """The parts that follow from what an environment's specs say, and none that have a state."""
   spec, action_map = env.observation_spec(), actions.action_map(env.action_spec(), config.bins)
   model = model or learner.make(config, spec.shape, spec.dtype.name, action_map)
   signature = replay_types.Signature(
@@ -76,15 +86,13 @@ def build(
       frame_dtype=spec.dtype.name, stack=env.stack, num_action_dims=action_map.num_dims,
       n_step=config.n_step, num_streams=config.num_envs)
   return Parts(
-      config=config, task=task, env=env, model=model,
-      accumulator=_accumulator(config, env, config.num_envs),
-      replay=_or_close(env, lambda: make_replay(signature)),
-      player=loop.Player(model.agent, action_map),
-      signature=signature)
+      config=config, task=task, env=None, accumulator=None, replay=None, model=model,
+      player=loop.Player(model.agent, action_map), signature=signature)
 
 
-def _accumulator(
+def make_accumulator(
     config: Config, env: dm_env.Environment, num_streams: int) -> accumulator_lib.Accumulator:
+  """What turns the timesteps of `num_streams` environments into transitions."""
   return accumulator_lib.Accumulator(
       config.n_step, config.discount, config.reward_clip, env.stack, num_streams)
 
@@ -177,7 +185,7 @@ def transitions(
       parts.signature._replace(num_streams=1),
       replay_settings(config)._replace(capacity=count, prioritized=False))
   with contextlib.closing(_fresh_env(parts, OBSERVE, frame)) as env:
-    accumulator, act_key = _accumulator(config, env, 1), key(config, OBSERVE, frame)
+    accumulator, act_key = make_accumulator(config, env, 1), key(config, OBSERVE, frame)
     epsilon = loop.exploration_epsilon(config, num_steps)
     timestep, choices = env.reset(), None
     while replay.size() < count:

@@ -19,6 +19,7 @@ def _choice(names: Iterable[str]) -> tuple[Callable[[Any], bool], str]:
 _FIELDS = (
     (('unit',), *_choice(('frames', 'steps'))),
     (('replay',), *_choice(('reverb', 'local'))),
+    (('actor_epsilon',), *_choice(('same', 'ape_x'))),
     (('observations',), *_choice(('state', 'pixels'))),
     (('probe_kind',), *_choice(record.KINDS)),
     (('probe_optimizer',), *_choice(('small', 'agent'))),
@@ -36,6 +37,7 @@ _FIELDS = (
       'probe_targets', 'probe_steps', 'probe_batch_size', 'probe_lanczos_steps', 'steps_per_task',
       'trace_every'),
      lambda x: x >= 1, 'at least 1'),
+    (('num_actors',), lambda x: x >= 0, 'at least 0; 0 is one process'),
     (('eval_every', 'probe_every', 'checkpoint_every'), lambda x: x >= 0,
      'at least 0; 0 turns it off'),
     (('bins',), lambda x: x >= 2, 'at least 2: a choice needs alternatives'),
@@ -147,7 +149,16 @@ def _timing(config: Any) -> None:
           f'less, as by --set={name}={max(1, num_updates // 4)}')
 
 
-_BETWEEN_FIELDS = (_sizes, _network, _outputs, _targets, _timing)
+def _actors(config: Any) -> None:
+  if config.num_actors and config.replay != 'reverb':
+    _refuse(config, 'num_actors', 'actors of their own need --replay=reverb, which processes '
+            f'share; this is replay={config.replay}')
+  if config.actor_epsilon != 'same' and (config.noisy or config.num_actors < 2):
+    _refuse(config, 'actor_epsilon', 'says nothing where noisy=true or num_actors is below 2; set '
+            'actor_epsilon=same')
+
+
+_BETWEEN_FIELDS = (_sizes, _network, _outputs, _targets, _timing, _actors)
 
 
 def _check_support(config: Any) -> None:

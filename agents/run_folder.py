@@ -26,7 +26,7 @@ _ASIDE = f'.{CONFIG}.tmp'  # as probes/files.py calls it
 MAY_CHANGE = ('run_length',)
 _PACKAGES = (
     'jax', 'jaxlib', 'dm-haiku', 'optax', 'rlax', 'numpy', 'ale-py', 'gymnasium', 'dm-control',
-    'mujoco', 'dm-reverb', 'tensorflow-cpu', 'mlxtend')
+    'mujoco', 'dm-reverb', 'tensorflow-cpu', 'mlxtend', 'ray')
 
 
 def default_path(config: Config) -> pathlib.Path:
@@ -139,6 +139,11 @@ def create(
 def as_json(config: Config) -> dict[str, Any]:
   """Every setting, as config.json holds it."""
   return json.loads(json.dumps(dataclasses.asdict(config)))  # tuples become lists, as when read
+
+
+def frozen(value: Any) -> Any:
+  """A setting, from what JSON made of it."""
+  return tuple(map(frozen, value)) if isinstance(value, list) else value
 
 
 def _versions() -> dict[str, str]:

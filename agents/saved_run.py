@@ -61,13 +61,9 @@ def _config(folder: pathlib.Path, stored: Mapping[str, Any]) -> Config:
         f'run_dir={folder}: must be of a version with these settings; its {run_folder.CONFIG} '
         f'{" and ".join(told)} (written by {version})')
   try:
-    return Config(**{name: _frozen(stored[name]) for name in fields})
+    return Config(**{name: run_folder.frozen(stored[name]) for name in fields})
   except (errors.UsageError, TypeError) as error:
     raise errors.UsageError(f'run_dir={folder}: its {run_folder.CONFIG}: {error}') from None
-
-
-def _frozen(value: Any) -> Any:
-  return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 def load(run: SavedRun, frame: int, model: learner.Model | None = None) -> Saved:

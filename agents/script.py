@@ -39,7 +39,8 @@ def main(argv: Sequence[str], run: Callable[[Sequence[str]], int | str]) -> int:
     return DONE
   except ValueError as error:
     status, cause = BAD_ARGUMENT, str(error)
-  except (OSError, replay_types.ReplayError, checkpoint.CheckpointError) as error:
+  except (OSError, replay_types.ReplayError, checkpoint.CheckpointError,
+          errors.RunError) as error:
     status, cause = FAILED, f'{type(error).__name__}: {error}'
   print(f'{pathlib.Path(argv[0]).name}: {_one_line(cause)}', file=sys.stderr)
   return status

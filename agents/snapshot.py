@@ -23,8 +23,9 @@ def save(
   """
   tensors = checkpoint.to_tensors(state.learner)
   tensors[_ACTOR_KEY] = np.asarray(jax.random.key_data(state.actor_key))
-  tensors |= {_ENV + k: np.asarray(v) for k, v in parts.env.state().items()}
-  tensors |= {_ACCUMULATOR + k: np.asarray(v) for k, v in parts.accumulator.state().items()}
+  if parts.env:
+    tensors |= {_ENV + k: np.asarray(v) for k, v in parts.env.state().items()}
+    tensors |= {_ACCUMULATOR + k: np.asarray(v) for k, v in parts.accumulator.state().items()}
   action_map = parts.player.action_map
   content = dict(version=1, num_steps=state.num_steps, counters=counters,
                  num_action_dims=action_map.num_dims, num_choices=action_map.num_choices)
@@ -37,8 +38,10 @@ def restore(
   tensors, content = checkpoint.load(folder)
   template = jax.eval_shape(parts.player.agent.init, jax.random.key(0))
   learner = checkpoint.from_tensors(template, tensors)
-  timestep = parts.env.restore(_under(_ENV, tensors))
-  parts.accumulator.restore(_under(_ACCUMULATOR, tensors))
+  timestep = None
+  if parts.env:
+    timestep = parts.env.restore(_under(_ENV, tensors))
+    parts.accumulator.restore(_under(_ACCUMULATOR, tensors))
   parts.replay.restore(folder / checkpoint.REPLAY)
   actor_key = jax.random.wrap_key_data(tensors[_ACTOR_KEY])
   state = loop.LoopState(learner, actor_key, timestep, content['num_steps'])
@@ -47,9 +50,11 @@ def restore(
 
 def start(parts: parts_lib.Parts) -> loop.LoopState:
   """A run before its first step."""
-  timestep = parts.env.reset()
-  for step in parts.accumulator.step(timestep, None):
-    parts.replay.add(step)
+  timestep = None
+  if parts.env:
+    timestep = parts.env.reset()
+    for step in parts.accumulator.step(timestep, None):
+      parts.replay.add(step)
   learner = parts.player.agent.init(parts_lib.key(parts.config, parts_lib.INIT))
   return loop.LoopState(learner, parts_lib.key(parts.config, parts_lib.ACT), timestep, 0)
 

@@ -6,7 +6,7 @@ import math
 import pathlib
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from agents import checkpoint, loop, metrics, probing, schedule, sinks, snapshot, video
@@ -16,6 +16,11 @@ from probes.subject import Inputs
 
 _KEEP = 2  # newest checkpoints that are kept whole; older probed ones lose their replay
 _LEARNER_METRICS = ('loss', 'penalty', 'gradient_norm', 'update_norm', 'q_value')
+_RESULT_COLUMNS = (
+    'iteration', 'frame', 'eval_episode_return', 'train_episode_return', 'eval_num_episodes',
+    'train_num_episodes', 'eval_frame_rate', 'train_frame_rate', 'train_exploration_epsilon',
+    'train_state_value', 'normalized_return', 'capped_normalized_return', 'human_gap', 'updates',
+    *_LEARNER_METRICS, 'protocol')
 
 
 class Trainer:
@@ -31,7 +36,7 @@ class Trainer:
     """Takes the newest checkpoint of `folder` where there is one; `stop` ends the run early."""
     self._parts, self._folder, self._stop, self._films = parts, folder, stop, film
     self._config = parts.config
-    self._episodes = metrics.EpisodeTracker(self._config.num_envs)
+    self._episodes = metrics.EpisodeTracker(parts.signature.num_streams)
     self._means = metrics.Means()
     for error in checkpoint.set_aside_damaged(folder / 'checkpoints'):
       log.warning('a damaged checkpoint is set aside: %s', error)
@@ -39,15 +44,14 @@ class Trainer:
     rows = {'results': 0, 'probes': 0}
     if newest:
       self._state, counters = snapshot.restore(newest, parts)
-      self._episodes.restore(counters['episodes'])
-      self._means.restore(counters['means'])
+      self._restore(counters)
       rows = counters['rows']
       log.info('continuing from %s', newest)
     else:
       log.info('no checkpoint there yet: starting at 0')
       self._state = snapshot.start(parts)
     self._checkpointed = self.frame if newest else -1
-    self._results = metrics.CsvFile(folder / 'results.csv', rows['results'])
+    self._results = metrics.CsvFile(folder / 'results.csv', self._kept_results(rows))
     self._probes = metrics.CsvFile(folder / 'probes.csv', rows['probes'])
     self._sinks = sinks.make(track, folder, self._checkpointed)
     num_updates = int(self._state.learner.num_updates)
@@ -77,20 +81,18 @@ class Trainer:
 
   def run(self) -> bool:
     """Trains to the end; False where it was stopped before, which saves a checkpoint."""
-    parts, config = self._parts, self._config
+    config = self._config
     if config.run_length // config.units_per_step < config.min_replay_size:
       log.warning('this run ends before it learns: its agent steps are fewer than '
                   'min_replay_size=%d; set less with --set', config.min_replay_size)
-    steps = loop.train(
-        parts.player, parts.env, parts.accumulator, parts.replay, config, self._state)
+    steps = self._steps()
     num_updates = int(self._state.learner.num_updates)
     self._do_due()
     since = time.monotonic()
     while self.frame < config.run_length and not self._stop.is_set():
       progress = next(steps)
       self._state = progress.state
-      self._episodes.add(progress.state.timestep)
-      self._means.add({'state_value': progress.values})
+      self._count(progress)
       for update in progress.updates:
         self._means.add(update)
       num_updates += len(progress.updates)
@@ -103,6 +105,28 @@ class Trainer:
       self._save()
       self._film()
     return not self._stop.is_set()
+
+  def _steps(self) -> Iterator[loop.Progress]:
+    parts = self._parts
+    return loop.train(
+        parts.player, parts.env, parts.accumulator, parts.replay, self._config, self._state)
+
+  def _count(self, progress: loop.Progress) -> None:
+    self._episodes.add(progress.state.timestep)
+    self._means.add({'state_value': progress.values})
+
+  def _restore(self, counters: Mapping[str, Any]) -> None:
+    self._episodes.restore(counters['episodes'])
+    self._means.restore(counters['means'])
+
+  def _kept_results(self, rows: Mapping[str, int]) -> int:
+    """How many rows of results.csv a checkpoint that counted `rows` goes on from."""
+    return rows['results']
+
+  @property
+  def _last_evaluated(self) -> int:
+    """The frame of the newest evaluation, -1 where there was none."""
+    return self._results.last_frame
 
   def close(self) -> None:
     """Ends the live line and writes what the sinks hold."""
@@ -117,13 +141,13 @@ class Trainer:
   def _any_due(self) -> bool:
     config = self._config
     return (
-        self._due(config.eval_every, self._results.last_frame)
+        self._due(config.eval_every, self._last_evaluated)
         or self._due(config.probe_every, self._probes.last_frame)
         or self._due(config.checkpoint_every, self._checkpointed))
 
   def _do_due(self) -> None:
     config = self._config
-    if not self._stop.is_set() and self._due(config.eval_every, self._results.last_frame):
+    if not self._stop.is_set() and self._due(config.eval_every, self._last_evaluated):
       self._evaluate()
     if not self._stop.is_set() and self._due(config.probe_every, self._probes.last_frame):
       self._probe()
@@ -131,8 +155,8 @@ class Trainer:
       self._save()
     self._film()
 
-  def _where(self) -> str:
-    return f'{self.frame:,} {self._config.unit}'
+  def _where(self, frame: int | None = None) -> str:
+    return f'{self.frame if frame is None else frame:,} {self._config.unit}'
 
   def _show(self, doing: str) -> None:
     self._display.update(self.frame, 0, self._episodes.last_return, doing)
@@ -143,34 +167,42 @@ class Trainer:
         lambda done: self._show(f'({done:.0%} evaluated)'))
     if result is None:  # stopped: the evaluation is done anew when the run goes on
       return
-    row = self._result_row(result)
+    self._add_result(self._trained(), result)
+
+  def _add_result(self, trained: dict[str, Any], evaluation: parts_lib.Evaluation) -> None:
+    row = self._result_row(trained, evaluation)
     self._results.append(row)
     self._track('results', row)
     log.info(
-        '%s: evaluation return %.1f over %d episodes, training return %.1f', self._where(),
-        row['eval_episode_return'], row['eval_num_episodes'],
+        '%s: evaluation return %.1f over %d episodes, training return %.1f',
+        self._where(row['frame']), row['eval_episode_return'], row['eval_num_episodes'],
         row['train_episode_return'])
 
-  def _result_row(self, evaluation: parts_lib.Evaluation) -> dict[str, Any]:
-    """A row with dqn_zoo's columns first; starts the training interval's means anew."""
-    config = self._config
+  def _trained(self) -> dict[str, Any]:
+    """The columns that tell of training until now; starts the interval's means anew."""
     train_return, train_episodes = self._episodes.take()
     means = self._means.take(('state_value', *_LEARNER_METRICS))
-    normalized = self._parts.task.normalize(evaluation.mean_return)
-    capped = min(1.0, normalized) if not math.isnan(normalized) else math.nan
     frames, seconds = self.frame - self._timed_from, self._train_seconds
     self._timed_from, self._train_seconds = self.frame, 0.0
     return dict(
-        iteration=self._results.num_rows, frame=self.frame,
-        eval_episode_return=evaluation.mean_return, train_episode_return=train_return,
-        eval_num_episodes=evaluation.num_episodes, train_num_episodes=train_episodes,
-        eval_frame_rate=evaluation.num_steps * config.units_per_step / evaluation.seconds,
+        frame=self.frame, train_episode_return=train_return, train_num_episodes=train_episodes,
         train_frame_rate=frames / seconds if seconds else math.nan,
-        train_exploration_epsilon=loop.exploration_epsilon(config, self._state.num_steps),
-        train_state_value=means['state_value'], normalized_return=normalized,
-        capped_normalized_return=capped, human_gap=1.0 - capped,
-        updates=int(self._state.learner.num_updates),
-        **{name: means[name] for name in _LEARNER_METRICS}, protocol=config.protocol)
+        train_exploration_epsilon=loop.exploration_epsilon(self._config, self._state.num_steps),
+        train_state_value=means['state_value'], updates=int(self._state.learner.num_updates),
+        **{name: means[name] for name in _LEARNER_METRICS})
+
+  def _result_row(
+      self, trained: dict[str, Any], evaluation: parts_lib.Evaluation) -> dict[str, Any]:
+    """A row with dqn_zoo's columns first."""
+    normalized = self._parts.task.normalize(evaluation.mean_return)
+    capped = min(1.0, normalized) if not math.isnan(normalized) else math.nan
+    num_units = evaluation.num_steps * self._config.units_per_step
+    known = trained | dict(
+        iteration=self._results.num_rows, eval_episode_return=evaluation.mean_return,
+        eval_num_episodes=evaluation.num_episodes, eval_frame_rate=num_units / evaluation.seconds,
+        normalized_return=normalized, capped_normalized_return=capped, human_gap=1.0 - capped,
+        protocol=self._config.protocol)
+    return {name: known[name] for name in _RESULT_COLUMNS}
 
   def _probe(self) -> None:
     self._show('(probe)')
@@ -200,14 +232,16 @@ class Trainer:
 
   def _track(self, name: str, row: dict[str, Any]) -> None:
     for sink in self._sinks:
-      sink.add(name, self.frame, row)
+      sink.add(name, row['frame'], row)
+
+  def _counters(self) -> dict[str, Any]:
+    return dict(
+        episodes=self._episodes.state(), means=self._means.state(),
+        rows=dict(results=self._results.num_rows, probes=self._probes.num_rows))
 
   def _save(self) -> None:
     self._show('(save)')
-    counters = dict(
-        episodes=self._episodes.state(), means=self._means.state(),
-        rows=dict(results=self._results.num_rows, probes=self._probes.num_rows))
     root = self._folder / 'checkpoints'
-    snapshot.save(root, self._parts, self._state, self.frame, counters, self._inputs())
+    snapshot.save(root, self._parts, self._state, self.frame, self._counters(), self._inputs())
     self._checkpointed = self.frame
     checkpoint.prune(root, _KEEP, self._probes.frames)

@@ -24,6 +24,13 @@ def make(kind: str, signature: types.Signature, settings: types.Settings, run_id
   return _reverb_replay().start(signature, settings, run_id, port, scratch)
 
 
+def remote() -> python_types.ModuleType:
+  """`replay.reverb_remote`, for replays that several processes share; imported only here."""
+  _reverb_replay()
+  from replay import reverb_remote
+  return reverb_remote
+
+
 def estimate_bytes(kind: str, signature: types.Signature,
                    settings: types.Settings) -> tuple[int, int]:
   """The least and the most memory that a full replay takes."""

@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,7 @@ class Client:
       raise types.ReplayError(
           f'the replay server at {endpoint.address} has our process id, {endpoint.pid}, in another '
           'PID namespace; Reverb would take it for this process and crash: start either again')
-    bypass_proxies()
+    bypass_proxies(endpoint.host)
     self._client = reverb.Client(endpoint.address)
     run_ids = run_ids_of(self.info('introduce itself'))
     if endpoint.run_id not in run_ids:
@@ -52,7 +52,7 @@ class Client:
 
   def info(self, task: str) -> dict[str, Any]:
     """The server's tables by name. Raises ReplayError where it does not answer."""
-    if self._server.process.poll() is not None:
+    if self._server.end():
       raise self._error(task, 'is dead')
     try:
       return self._client.server_info(timeout=max(1, round(self._deadline_s)))
@@ -88,6 +88,24 @@ class Client:
     self._call(f'set {len(weights)} priorities',
                lambda: self._client.mutate_priorities(reverb_server.TABLE, weights))
 
+  def put(self, table: str, header: Sequence[float], blob: bytes = b'') -> None:
+    """Sends a letter: at most `reverb_server.HEADER` numbers, and bytes."""
+    numbers = np.zeros(reverb_server.HEADER, np.float64)
+    numbers[:len(header)] = header
+    # A writer of its own, since one writer takes blobs of one length only.
+    writer = self.writer(1, {'header': 1, 'blob': 1})
+    writer.append({'header': numbers, 'blob': np.frombuffer(blob, np.uint8)})
+    newest = {name: column[-1] for name, column in writer.history.items()}
+    writer.create_item(table, 1.0, newest)
+    self.flush(writer, 0)
+    self._call('close a writer', writer.close)
+
+  def letters(self, table: str, count: int) -> list[tuple[np.ndarray, bytes]]:
+    """The oldest `count` letters, which must be there: of a slot the one, of a queue for good."""
+    drawn = self._call(f'give {count} of {table}', lambda: list(
+        self._client.sample(table, count, emit_timesteps=False)))
+    return [(item.data[1], item.data[0].tobytes()) for item in drawn]
+
   def checkpoint(self, patience_s: float) -> str:
     """Writes a checkpoint and returns its folder."""
     return self._call('write a checkpoint', self._client.checkpoint, patience_s)
@@ -120,11 +138,11 @@ class Client:
         raise self._error(task, f'answers, but did not finish within {patience_s:g} s')
 
   def _error(self, task: str, cause: str) -> types.ReplayError:
-    endpoint, process, log = self._server.endpoint, self._server.process, self._server.log
+    endpoint, end = self._server.endpoint, self._server.end()
     message = (f'the replay server of run {endpoint.run_id} at {endpoint.address} {cause}; '
                f'it was asked to {task}')
-    if process.poll() is not None:
-      message += f'; it ended with status {process.returncode}: {reverb_server.last_words(log)}'
+    if end:
+      message += f'; {end}'
     proxies = [name for name in _PROXY_VARIABLES if name in os.environ]
     return types.ReplayError(message + (f'; set here: {", ".join(proxies)}' if proxies else ''))
 
@@ -156,10 +174,10 @@ def run_ids_of(tables: dict[str, Any]) -> list[str]:
   return [name.removeprefix(prefix) for name in tables if name.startswith(prefix)]
 
 
-def bypass_proxies() -> None:
-  """Keeps gRPC from sending what is for this machine to an http_proxy, where it would hang."""
-  hosts = [host for host in os.environ.get(NO_PROXY, '').split(',') if host]
-  os.environ[NO_PROXY] = ','.join(dict.fromkeys([*hosts, 'localhost', '127.0.0.1', '::1']))
+def bypass_proxies(host: str = 'localhost') -> None:
+  """Keeps gRPC from sending what is for a server to an http_proxy, where it would hang."""
+  hosts = [name for name in os.environ.get(NO_PROXY, '').split(',') if name]
+  os.environ[NO_PROXY] = ','.join(dict.fromkeys([*hosts, 'localhost', '127.0.0.1', '::1', host]))
 
 
 def check_port(port: int) -> None:

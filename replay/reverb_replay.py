@@ -17,7 +17,7 @@ check_port = reverb_client.check_port
 
 # Reverb cuts a column into chunks and compresses each: similar frames share one.
 _CHUNK_LENGTH = 8
-_START_SECONDS = 120.0  # TensorFlow's import, and a checkpoint of some million transitions.
+START_SECONDS = 120.0  # TensorFlow's import, and a checkpoint of some million transitions.
 _SAVE_SECONDS_PER_ITEM = 1e-3  # Four times what incompressible Atari frames take.
 # Items a writer may have unconfirmed: three chunks' worth, so that chunks are full when they leave.
 _MAX_PENDING = 3 * _CHUNK_LENGTH
@@ -161,7 +161,7 @@ class ReverbReplay:
       raise types.ReplayError(f'the checkpoint {checkpoint} is not whole: it has no DONE file')
     shutil.copytree(checkpoint, folder / 'reverb', copy_function=_link)
     windows = [tape.frames(tape.writer.history, self._window - 1).numpy() for tape in self._tapes]
-    np.save(folder / 'windows.npy', np.stack(windows))
+    np.save(folder / 'windows.npy', np.array(windows))
     state = {
         'signature': self._signature._asdict(), 'settings': self._settings._asdict(),
         'max_priority': self._max_priority, 'mean_weight': self._mean_weight,
@@ -198,12 +198,16 @@ class ReverbReplay:
     """Starts a server and, for each stream, a tape that begins with `windows` [N, W - 1, ...]."""
     check_port(spec.port)
     self._spec = spec
-    self.server = reverb_server.launch(spec, self._scratch, _START_SECONDS)
+    self.server = reverb_server.launch(spec, self._scratch, START_SECONDS)
+    self._connect(windows, episode_lengths)
+
+  def _connect(self, windows: np.ndarray, episode_lengths: list[int]) -> None:
+    """Checks the server and makes the tapes."""
     try:
       self._client = reverb_client.Client(
           self.server, self._deadline_s, self._patience_s)
       table = self._client.info('describe its table')[reverb_server.TABLE]
-      reverb_server.check_table(table, spec)
+      reverb_server.check_table(table, self._spec)
       num_refs = self._window + max(self._signature.n_step, _CHUNK_LENGTH)
       chunks = dict.fromkeys(('frames', 'scalars'), _CHUNK_LENGTH)
       self._tapes = [_Tape(self._client.writer(num_refs, chunks), length)

@@ -24,6 +24,9 @@ from reverb import reverb_types
 from replay import types
 
 TABLE = 'transitions'
+HEADER = 8  # Numbers in a letter's header.
+_QUEUE_LENGTH = 10_000  # Letters; more lose the oldest.
+_NO_BOUND = -1e15
 _PR_SET_PDEATHSIG = 1
 # What ends the server when its parent dies. SIGTERM does not, since a cluster's scheduler sends
 # that to every process of a job, and the trainer has yet to save.
@@ -38,6 +41,8 @@ class Spec(NamedTuple):
   port: int  # 0: any free one
   checkpoint: str | None  # A checkpoint's folder, which is only read.
   parent: int  # The process it dies with.
+  slots: tuple[str, ...] = ()  # Tables of one letter, the newest.
+  queues: tuple[str, ...] = ()  # Tables of letters that are taken once, the oldest first.
 
 
 class Endpoint(NamedTuple):
@@ -54,11 +59,17 @@ class Endpoint(NamedTuple):
 
 
 class Server(NamedTuple):
-  """A server process that this process started."""
+  """A server process; of one that another process started only the endpoint is known."""
   endpoint: Endpoint
-  folder: pathlib.Path  # Its private folder.
-  process: subprocess.Popen
-  log: BinaryIO  # What it writes to stderr.
+  folder: pathlib.Path | None = None  # Its private folder.
+  process: subprocess.Popen | None = None
+  log: BinaryIO | None = None  # What it writes to stderr.
+
+  def end(self) -> str | None:
+    """How it ended; None where it has not, or where nobody here would know."""
+    if self.process is None or self.process.poll() is None:
+      return None
+    return f'it ended with status {self.process.returncode}: {last_words(self.log)}'
 
 
 def run_table(run_id: str) -> str:
@@ -88,9 +99,28 @@ def tables(spec: Spec) -> list[reverb.Table]:
   limiter = reverb.rate_limiters.MinSize
   return [
       reverb.Table(TABLE, prioritized if settings.prioritized else uniform, fifo,
-                   settings.capacity, limiter(1), signature=item),
+                   settings.capacity, _limiter(settings), signature=item),
       *(reverb.Table(run_table(run_id), uniform, fifo, 1, limiter(1))
-        for run_id in spec.run_ids)]
+        for run_id in spec.run_ids),
+      *(_letters(name, 1, 0) for name in spec.slots),
+      *(_letters(name, _QUEUE_LENGTH, 1) for name in spec.queues)]
+
+
+def _letters(name: str, max_size: int, max_times_sampled: int) -> reverb.Table:
+  """A table of letters, with selectors of its own: a shared one confuses the keys of two."""
+  letter = {'blob': tf.TensorSpec([None], tf.uint8), 'header': tf.TensorSpec([HEADER], tf.float64)}
+  fifo = reverb.selectors.Fifo
+  return reverb.Table(name, fifo(), fifo(), max_size, reverb.rate_limiters.MinSize(1),
+                      max_times_sampled, signature=letter)
+
+
+def _limiter(settings: types.Settings) -> reverb.rate_limiters.RateLimiter:
+  """Holds writers back, never the reader: it counts what was inserted, and draws for probes too."""
+  ratio = settings.samples_per_insert
+  if not ratio:
+    return reverb.rate_limiters.MinSize(1)
+  most = ratio * (settings.min_size + settings.max_ahead)
+  return reverb.rate_limiters.RateLimiter(ratio, 1, _NO_BOUND, most)
 
 
 def check_table(table: reverb_types.TableInfo, spec: Spec) -> None:

@@ -67,6 +67,10 @@ class Settings(NamedTuple):
   priority_exponent: float = 0.6  # a draw's chance is proportional to priority ** exponent
   seed: int = 0  # Reverb 0.14 cannot be seeded and ignores it
   uniform_probability: float = 0.0  # that a prioritized draw is uniform; dqn_zoo's agents: 1e-3
+  # Reverb, whose writers are other processes: what holds them back. The local replay ignores it.
+  samples_per_insert: float = 0.0  # transitions drawn for each that came in; 0: nothing is held
+  min_size: int = 1  # transitions before the first is drawn
+  max_ahead: int = 0  # transitions that writers may be ahead of what was drawn
 
 
 class Replay(Protocol):

@@ -22,11 +22,13 @@ ONLY_IN = {  # library -> the modules that may import it
   'ale_py': {'envs/atari.py'},
   'dm_control': {'envs/control.py'},
   'imageio_ffmpeg': {'agents/video.py'},
+  'ray': {'agents/distributed/ray_engine.py'},
   'reverb': {'replay/reverb_client.py', 'replay/reverb_server.py'},
   'tensorflow': {'replay/reverb_client.py', 'replay/reverb_server.py'},
 }
 MODULES = sorted(path.relative_to(ROOT).as_posix()
-                 for folder in (*ARROWS, '') for path in (ROOT / folder).glob('*.py'))
+                 for pattern in (*(f'{folder}/**/*.py' for folder in ARROWS), '*.py')
+                 for path in ROOT.glob(pattern))
 
 
 def imported(source: str) -> set[str]:
@@ -65,6 +67,7 @@ def test_every_arrow_is_allowed(module):
   ('envs/catch.py', 'import tests.helpers', 'envs/catch.py -> tests'),
   ('envs/catch.py', 'from . import types', 'envs/catch.py -> a relative import'),
   ('run_atari.py', 'import reverb', 'run_atari.py -> reverb'),
+  ('agents/distributed/driver.py', 'import ray', 'agents/distributed/driver.py -> ray'),
 ])
 def test_a_wrong_arrow_is_named(module, source, arrow):
   assert wrong_arrows(module, source) == [arrow]
@@ -79,6 +82,7 @@ def test_what_is_imported_is_declared_and_the_reverse():
   setup.read(ROOT / 'setup.cfg', encoding='utf-8')
   extras = setup['options.extras_require']
   declared = setup['options']['install_requires'] + extras['reverb'] + extras['video']
+  declared += extras['distributed']
   declared = {normalize(re.match(r'[\w-]*', line)[0])
               for line in declared.splitlines() if line and not line.startswith('#')}
   distributions = importlib.metadata.packages_distributions()

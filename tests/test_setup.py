@@ -55,8 +55,9 @@ def test_no_requirement_names_an_index():
 
 def test_setup_cfg_lists_the_packages_and_the_scripts():
   options = setup_cfg()['options']
-  folders = sorted(path.parent.name for path in ROOT.glob('*/__init__.py'))
-  assert options['packages'].split() == [name for name in folders if name != 'tests']
+  found = sorted(path.parent.relative_to(ROOT).as_posix().replace('/', '.')
+                 for pattern in ('*/__init__.py', '*/*/__init__.py') for path in ROOT.glob(pattern))
+  assert options['packages'].split() == [name for name in found if name != 'tests']
   assert options['py_modules'].split() == sorted(path.stem for path in ROOT.glob('run_*.py'))
 
 

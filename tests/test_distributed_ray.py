@@ -1,0 +1,117 @@
+"""The real scripts with actors of their own: started as a user would, their processes killed."""
+
+import os
+import re
+import signal
+
+import psutil
+import pytest
+
+from agents import checkpoint
+from tests import runs
+
+pytestmark = [pytest.mark.reverb, pytest.mark.xdist_group('distributed')]
+
+# Some seconds of a run, after the start of all its processes.
+FLAGS = (
+    *(flag for flag in runs.SMALL if not flag.startswith(('--replay', '--num_steps'))),
+    '--replay=reverb', '--num_actors=2', '--num_steps=3000', '--set=probe_steps=1')
+FRAMES = [str(frame) for frame in range(0, 3001, 300)]
+
+
+def pids(folder, name):
+  """Processes that a role has had, as the log tells them, the oldest first."""
+  path = folder / 'log.txt'
+  text = path.read_text() if path.exists() else ''
+  pattern = r'replay server is .*, process (\d+)' if name == 'server' else (
+      rf'{name} runs as process (\d+)')
+  return [int(pid) for pid in re.findall(pattern, text)]
+
+
+def kill(folder, process, name, already=0):
+  """Kills a role that has been started so often before, once it runs."""
+  runs.wait_for(lambda: len(pids(folder, name)) > already, process)
+  os.kill(pids(folder, name)[-1], signal.SIGKILL)
+
+
+def children(process):
+  return psutil.Process(process.pid).children(recursive=True)
+
+
+def assert_whole(folder, status, err, left):
+  assert status == 0, err
+  assert 'Traceback' not in err
+  rows = runs.rows(folder / 'results.csv')
+  assert [row['frame'] for row in rows] == FRAMES
+  # One at step 64, then one every `steps_per_update` steps.
+  assert int(rows[-1]['updates']) == (3000 - 48) // 8
+  assert checkpoint.load(folder / 'checkpoints' / '3000')[1]['num_steps'] == 3000
+  assert (folder / 'report.html').exists()
+  assert_gone(left)
+
+
+def assert_gone(left):
+  _, alive = psutil.wait_procs(left, timeout=20)
+  assert not alive
+
+
+def test_an_actor_and_the_evaluator_are_killed_and_nothing_is_missing(tmp_path):
+  folder = tmp_path / 'run'
+  process = runs.start('run_control.py', *FLAGS, f'--run_dir={folder}')
+  for name in ('actor-1', 'evaluator'):
+    kill(folder, process, name)
+  for name in ('actor-1', 'evaluator'):
+    runs.wait_for(lambda name=name: len(pids(folder, name)) == 2, process)
+  left = children(process)
+  status, _, err = runs.finish(process)
+  assert_whole(folder, status, err, left)
+  assert 'actor-1 died: ' in err and 'evaluator died: ' in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['learner', 'server'])
+def test_learner_and_server_are_killed_and_nothing_is_missing(tmp_path, name):
+  folder = tmp_path / 'run'
+  process = runs.start('run_control.py', *FLAGS, f'--run_dir={folder}')
+  runs.wait_for((folder / 'checkpoints' / '400').exists, process)
+  kill(folder, process, name)
+  runs.wait_for(lambda: len(pids(folder, 'learner')) == 2, process)
+  left = children(process)
+  status, _, err = runs.finish(process)
+  assert_whole(folder, status, err, left)
+  assert f'{name} died' in err or f'{name} is dead' in err
+
+
+@pytest.mark.slow
+def test_terminated_it_saves_and_goes_on(tmp_path):
+  folder = tmp_path / 'run'
+  process = runs.start('run_control.py', *FLAGS, f'--run_dir={folder}')
+  runs.wait_for((folder / 'checkpoints' / '400').exists, process)
+  left = children(process)
+  process.send_signal(signal.SIGTERM)
+  status, _, err = runs.finish(process)
+  assert status == 130, err
+  assert 'interrupted and saved' in err
+  assert_gone(left)
+  process = runs.start('run_control.py', *FLAGS, f'--run_dir={folder}', '--resume')
+  status, _, err = runs.finish(process)
+  assert_whole(folder, status, err, [])
+
+
+@pytest.mark.slow
+def test_a_killed_driver_leaves_no_process(tmp_path):
+  folder = tmp_path / 'run'
+  process = runs.start('run_control.py', *FLAGS, f'--run_dir={folder}')
+  runs.wait_for((folder / 'checkpoints' / '400').exists, process)
+  left = children(process)
+  process.kill()
+  process.communicate()
+  assert_gone(left)
+
+
+def test_a_cluster_that_is_not_there_is_said(tmp_path):
+  status, _, err = runs.run(
+      'run_control.py', *FLAGS, f'--run_dir={tmp_path / "run"}', '--ray_address=localhost:1')
+  assert status == 1
+  assert err.splitlines()[-1].startswith('run_control.py: RunError: ray_address=localhost:1: ')
+  assert not (tmp_path / 'run').exists()

@@ -1,0 +1,169 @@
+"""Learner, actors and evaluator as threads of this process, around a real replay server."""
+
+import dataclasses
+import os
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from agents import checkpoint
+from agents import parts as parts_lib
+from agents.distributed import driver, job
+from envs import catch
+from replay import factory, types
+from tests import catch_runs, runs
+from tests.thread_engine import ThreadEngine
+
+pytestmark = [pytest.mark.reverb, pytest.mark.xdist_group('distributed')]
+
+FRAMES = ['0', '200', '400', '600']
+SIGNATURE = types.Signature((2,), 'float32', 1, 1, 1, 1)
+
+
+class Run:
+  """A run of threads, whose server and learner can be killed."""
+
+  def __init__(self, folder, **overrides):
+    self.folder, self.engine, self.stop = folder, ThreadEngine(), threading.Event()
+    folder.mkdir(exist_ok=True)
+    self.config = catch_runs.make_config(**dict(
+        replay='reverb', num_actors=2, run_length=600, eval_every=200, eval_length=100,
+        probe_every=0, checkpoint_every=200, min_replay_size=50, steps_per_update=4,
+        probe_observations=64) | overrides)
+    env = catch.make(1, 1, catch_runs.ROWS)
+    self.signature = parts_lib.describe(self.config, None, env).signature
+    self.pids = []
+    self.driver = driver.Driver(
+        self.config, folder, self.engine, self.serve, self.make_job, self.stop)
+
+  def serve(self, saved):
+    remote = factory.remote()
+    server = remote.serve(
+        self.signature, job.replay_settings(self.config), 'a-run', 0, self.folder.parent, saved,
+        'localhost', job.SLOTS, job.QUEUES)
+    self.pids.append(server.endpoint.pid)
+    return driver.Served(tuple(server.endpoint), server.end, lambda: remote.stop(server))
+
+  def make_job(self, endpoint, epoch, frame):
+    return job.Job(dataclasses.asdict(self.config), 'tests.catch_task', str(self.folder), (),
+                   endpoint, epoch, frame)
+
+  def rows(self):
+    return runs.rows(self.folder / 'results.csv')
+
+  def once(self, condition, action):
+    """Does something in another thread once a condition holds."""
+    def wait():
+      until = time.monotonic() + runs.DEADLINE
+      while not condition():
+        if time.monotonic() > until:
+          return
+        time.sleep(0.005)
+      action()
+    threading.Thread(target=wait, daemon=True).start()
+
+  def assert_whole(self):
+    """Every row once, at its frame, after as many updates as one process makes."""
+    assert [row['frame'] for row in self.rows()] == FRAMES
+    assert [row['iteration'] for row in self.rows()] == ['0', '1', '2', '3']
+    # One at step 52, then one every 4 steps.
+    assert [int(row['updates']) for row in self.rows()] == [0, 38, 88, 138]
+    state = checkpoint.load(self.folder / 'checkpoints' / '600')[1]
+    assert state['num_steps'] == 600
+    assert not list((self.folder / 'evaluations').iterdir())
+
+
+def test_a_run_has_the_frames_and_updates_of_one_process(tmp_path):
+  run = Run(tmp_path / 'run')
+  assert run.driver.run()
+  run.assert_whole()
+  assert sum(int(row['train_num_episodes']) for row in run.rows()) > 0
+
+
+@pytest.mark.parametrize('victim', ['server', 'learner', 'evaluator', 'actor-0'])
+def test_a_death_changes_no_count(tmp_path, victim):
+  run = Run(tmp_path / 'run')
+  kill = (lambda: os.kill(run.pids[0], 9)) if victim == 'server' else (
+      lambda: run.engine.die(victim))
+  run.once((tmp_path / 'run' / 'checkpoints' / '200').exists, kill)
+  assert run.driver.run()
+  run.assert_whole()
+  assert len(run.pids) == (2 if victim in ('server', 'learner') else 1)
+
+
+def test_stopped_it_goes_on_where_it_was(tmp_path):
+  first = Run(tmp_path / 'run')
+  first.once((tmp_path / 'run' / 'checkpoints' / '200').exists, first.stop.set)
+  assert not first.driver.run()
+  again = Run(tmp_path / 'run')
+  assert again.driver.run()
+  again.assert_whole()
+
+
+@pytest.fixture
+def served(tmp_path):
+  """A server that lets writers be 4 transitions ahead of 2 draws for each, and its replays."""
+  remote = factory.remote()
+  settings = types.Settings(100, samples_per_insert=2.0, min_size=6, max_ahead=4)
+  servers = []
+  def serve(saved=None):
+    servers.append(remote.serve(
+        SIGNATURE, settings, 'a-run', 0, tmp_path, saved, 'localhost', job.SLOTS, job.QUEUES))
+    return lambda num_streams: remote.RemoteReplay(
+        servers[-1].endpoint, SIGNATURE._replace(num_streams=num_streams), settings,
+        deadline_s=5.0, patience_s=1.0 if num_streams else 60.0)
+  yield serve
+  for server in servers:
+    remote.stop(server)
+
+
+def add(replay, count):
+  for i in range(count):
+    outcome = types.Outcome(1, np.zeros(1, np.int32), 0.0, 1.0)
+    replay.add(types.Step(0, False, np.full(2, i, np.float32), (outcome,) if i else ()))
+
+
+def test_writers_are_held_back_and_let_go_by_draws(served):
+  connect = served()
+  learner, writer = connect(0), connect(1)
+  add(writer, 11)
+  writer.flush()
+  assert learner.count().delivered == 10
+  add(writer, 3)
+  with pytest.raises(types.ReplayError, match='answers, but did not finish'):
+    writer.flush()
+  assert learner.count().delivered == 10
+  learner.sample(8)
+  writer.flush()
+  assert learner.count().delivered == 12
+
+
+def test_a_saved_server_goes_on_with_its_counts_and_letters(served, tmp_path):
+  connect = served()
+  learner, writer = connect(0), connect(1)
+  add(writer, 8)
+  writer.flush()
+  writer.client.put(job.REPORTS, (1, 2), b'abc')
+  assert learner.count().delivered == 7
+  learner.sample(4)
+  learner.save(tmp_path / 'saved')
+  again = served(tmp_path / 'saved')(0)
+  again.restore(tmp_path / 'saved')
+  counts = again.count()
+  assert counts.delivered == again.size() == 7 and counts.letters[job.REPORTS] == 1
+  [(header, blob)] = again.client.letters(job.REPORTS, 1)
+  assert header[:2].tolist() == [1, 2] and blob == b'abc'
+  assert again.count().letters[job.REPORTS] == 0
+
+
+def test_a_dead_server_is_noticed_by_who_did_not_start_it(served):
+  connect = served()
+  learner = connect(0)
+  pid = learner.server.endpoint.pid
+  os.kill(pid, 9)
+  until = time.monotonic() + 30.0
+  with pytest.raises(types.ReplayError, match='does not answer|failed'):
+    while time.monotonic() < until:
+      learner.count()
