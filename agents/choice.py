@@ -25,8 +25,6 @@ def parse(text: str) -> dict[str, dict[str, str]]:
   found = {}
   for word in re.findall(r'(?:[^,(]|\([^)]*\)?)+', text):
     match = re.fullmatch(r'\s*([^(\s]+)\s*(?:\((.*)\))?\s*', word)
-    if not word.strip():
-      continue
     if not match:
       raise errors.UsageError(
           f'interventions={word.strip()}: must be NAME or NAME(PARAMETER=VALUE,...)')

@@ -98,6 +98,7 @@ def _run(folder: pathlib.Path, train: Callable[[], bool]) -> int:
 def _say_why(error: Exception, folder: pathlib.Path) -> None:
   log.error('stopped: %s: %s', type(error).__name__, error)
   newest = checkpoint.newest(folder / 'checkpoints')
-  saved = f'and {newest}; go on with --resume' if newest else 'no checkpoint yet'
+  saved = (f'and {newest}; once the cause is mended, go on with --resume' if newest
+           else 'no checkpoint yet')
   log.error('saved in %s: every row written so far, %s', folder, saved)
   log.debug('the traceback', exc_info=error)

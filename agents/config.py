@@ -132,7 +132,8 @@ class Config:
 # Fields that other fields were resolved from: they have a flag of their own.
 _IDENTITY = (
     'domain', 'task', 'agent', 'interventions', 'intervention_parameters', 'protocol',
-    'observations', 'unit', 'dataset', 'stream_parameters', 'objective')
+    'observations', 'unit', 'dataset', 'stream_parameters', 'objective', 'seed', 'num_envs',
+    'num_actors', 'replay')
 
 
 def preset(agent: str, domain: str) -> dict[str, Any]:

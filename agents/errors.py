@@ -1,6 +1,7 @@
 """Errors a user can mend: one line with the argument's name, its value and the rule."""
 
 import difflib
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -37,7 +38,10 @@ def typed(name: str, text: str, kind: type) -> Any:
       return {'true': True, 'false': False}[text.lower()]
     if kind is int:
       return int(text.replace('_', ''))
-    return kind(text)
+    value = kind(text)
+    if kind is float and math.isnan(value):  # which is not even equal to itself
+      raise ValueError
+    return value
   except (KeyError, ValueError):
     word = {bool: 'true or false', int: 'a whole number', float: 'a number'}[kind]
     raise UsageError(f'{name}={text}: must be {word}') from None

@@ -40,9 +40,10 @@ def write(command: supervised_cli.Command) -> pathlib.Path:
   if any(seed for seeds in rows['probes'].values() for seed in seeds):
     _save(figures.draw_kernels(
         {arm.name: arm.folders[0] for arm in command.arms}), command.folder, 'entk')
-  if len([folder for arm in command.arms for folder in arm.folders]) > 1:
-    comparison.write_comparison(
-        [folder for arm in command.arms for folder in arm.folders], command.folder)
+  runs = [(folder, arm.name) for arm in command.arms for folder in arm.folders]
+  if len(runs) > 1:
+    folders, ways = zip(*runs, strict=True)
+    comparison.write_comparison(folders, command.folder, ways)
   path = command.folder / 'report.md'
   files.write_text(path, _text(command, row, claims, curves))
   return path

@@ -12,6 +12,8 @@ import dm_env
 import jax
 import numpy as np
 
+from agents import errors
+
 
 class EpisodeTracker:
   """Returns of the episodes of N environments since the last `take`."""
@@ -111,12 +113,19 @@ class Means:
 class CsvFile:
   """Rows of one file, appended whole, each with a `frame`."""
 
-  def __init__(self, path: pathlib.Path, keep: int = 0):
-    """Opens `path`; of rows already there the first `keep` stay."""
+  def __init__(self, path: pathlib.Path, keep: int | None = 0):
+    """Opens `path`; of rows already there the first `keep`, which must be there, or all stay.
+
+    Raises:
+      RunError: they are not there.
+    """
     self._path = path
     self._columns: list[str] = []
     self.frames: list[int] = []
     rows = read_rows(path)[:keep]
+    if keep and len(rows) < keep:
+      raise errors.RunError(
+          f'{path}: must have the {keep} rows of the checkpoint; it has {len(rows)}')
     if not rows:
       path.unlink(missing_ok=True)
       return
@@ -148,10 +157,20 @@ class CsvFile:
 
 
 def read_rows(path: pathlib.Path) -> list[dict[str, str]]:
-  """The whole rows of a CSV file, none where there is no file."""
-  text = path.read_text() if path.exists() else ''
-  whole = text[:text.rfind('\n') + 1]  # a kill may have left half a line
-  return list(csv.DictReader(io.StringIO(whole)))
+  """The whole rows of a CSV file of a run, none where there is no file.
+
+  Raises:
+    RunError: it is something else.
+  """
+  try:
+    text = path.read_text() if path.exists() else ''
+    whole = text[:text.rfind('\n') + 1]  # a kill may have left half a line
+    rows = list(csv.DictReader(io.StringIO(whole), strict=True))
+    for row in rows:
+      int(row['frame'])
+  except (ValueError, KeyError, TypeError, csv.Error) as error:
+    raise errors.RunError(f'{path}: must be rows that a run wrote: {error!r}') from None
+  return rows
 
 
 def _to_text(rows) -> str:

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import pathlib
-import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -32,7 +31,7 @@ def probe(
 
 def _probe_all(run: saved_run.SavedRun, frames: Iterable[int], out_dir: pathlib.Path) -> bool:
   config, prober, whole = run.config, None, True
-  rows = metrics.CsvFile(out_dir / 'probes.csv', keep=sys.maxsize)
+  rows = metrics.CsvFile(out_dir / 'probes.csv', keep=None)
   for frame in sorted({run.frames[0], *frames}):  # all are compared with the run's first
     if frame in rows.frames:
       log.info('%s %s: probed already', f'{frame:,}', config.unit)

@@ -22,6 +22,7 @@ from probes import files
 CONFIG = 'config.json'
 ABOUT = ('run_id', 'versions', 'command_line', 'continued_with')  # what it holds beside settings
 _ASIDE = f'.{CONFIG}.tmp'  # as probes/files.py calls it
+_KINDS = {'versions': dict, 'command_line': list, 'continued_with': list}
 # A run may be made longer.
 MAY_CHANGE = ('run_length',)
 _PACKAGES = (
@@ -69,6 +70,7 @@ def _check(folder: pathlib.Path, config: Config, resume: bool) -> dict[str, Any]
   try:
     stored = dict(json.loads((folder / CONFIG).read_text()))
     stored['run_id'] = str(stored['run_id'])
+    stored |= {name: kind(stored[name]) for name, kind in _KINDS.items()}
   except (ValueError, KeyError, TypeError) as error:
     raise errors.UsageError(
         f'run_dir={folder}: its {CONFIG} must be one that a run wrote: {error!r}') from None
@@ -90,6 +92,10 @@ def _check_same(folder: pathlib.Path, stored: dict[str, Any], config: Config) ->
       raise errors.UsageError(
           f'run_dir={folder}: belongs to another config: there {name}={stored[name]}, '
           f'here {name}={wanted[name]}')
+  if wanted['run_length'] < stored['run_length']:
+    raise errors.UsageError(
+        f'run_dir={folder}: is a run of {stored["run_length"]:,} {wanted["unit"]}; it can be made '
+        f'longer, not shorter, but here run_length={wanted["run_length"]:,}')
 
 
 def _content(folder: pathlib.Path) -> list[pathlib.Path]:

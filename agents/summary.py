@@ -48,4 +48,5 @@ def _text(cell: str) -> str:
   value = float(cell)
   if math.isnan(value):
     return ''
+  value = round(value, 3) + 0.0  # no -0.000
   return f'{value:,.0f}' if value.is_integer() else f'{value:,.3f}'

@@ -120,10 +120,11 @@ def spectra(states: list[tuple[str, run_data.State]]) -> markupsafe.Markup:
       axes.plot(state.singular_values, color=_AGENT, alpha=i / len(states), label=label)
     axes.plot(states[-1][1].fresh_singular_values, color=_FRESH, label='fresh network')
     # Below float32's precision are zeros, whose logarithms would leave the rest no room.
-    top = max(state.singular_values.max(initial=0.0) for _, state in states)
+    top = max(values.max(initial=0.0) for values in (
+        *(state.singular_values for _, state in states), states[-1][1].fresh_singular_values))
     axes.set(xlabel='index', ylabel='singular value', yscale='log')
     if 0 < top < np.inf:
-      axes.set_ylim(bottom=1e-8 * top)
+      axes.set_ylim(1e-8 * top, 2 * top)
 
   return _svg(draw, 'Singular values of the features')
 

@@ -1,6 +1,6 @@
 """Several runs side by side: comparison.html, .md and .csv, from nothing but their folders.
 
-Runs that differ in nothing but their seed are a group.
+Runs that differ in nothing but their seed are a group, where nothing else is said.
 """
 
 import pathlib
@@ -10,17 +10,19 @@ from typing import Any
 import numpy as np
 
 from probes import charts, files, pages, run_data, tables, verdict
-from probes.groups import NAMED, Group, Seed, curve, grouped, last, lost, mean, names
+from probes.groups import NAMED, Group, Seed, curve, grouped, labelled, last, lost, mean, names
 from probes.groups import scores as scores_of
 from probes.groups import settings as settings_of
 from probes.wording import count, interval, number, percent
 
 
 def write_comparison(
-    run_dirs: Sequence[pathlib.Path], out_dir: pathlib.Path) -> pathlib.Path:
+    run_dirs: Sequence[pathlib.Path], out_dir: pathlib.Path,
+    labels: Sequence[str] = ()) -> pathlib.Path:
   """Writes comparison.html, .md and .csv into `out_dir`, each replaced whole; returns the first.
 
-  Whatever of a run is missing or broken is said, and the rest compared.
+  Whatever of a run is missing or broken is said, and the rest compared. Runs of one label are a
+  group; without labels, those whose settings differ in nothing but the seed.
 
   Raises:
     ValueError: there are fewer than two folders, or one of them is none.
@@ -35,7 +37,7 @@ def write_comparison(
     raise ValueError(f'run_dirs={", ".join(map(str, run_dirs))}: must each be named once')
   seeds = [Seed(name, run_data.read(folder))
            for name, folder in zip(names(run_dirs), run_dirs, strict=True)]
-  groups = grouped(seeds)
+  groups = labelled(seeds, labels) if labels else grouped(seeds)
   out_dir.mkdir(parents=True, exist_ok=True)
   _write_csv(out_dir / 'comparison.csv', groups)
   return pages.write(out_dir, 'comparison', _context(groups))
@@ -76,6 +78,8 @@ def _verdict(groups: list[Group]) -> verdict.Verdict:
       reasons.append(f'Left out: {group.label}, {reason}.')
     else:
       known[group.label] = found[group.label]
+  if not any(seed.run.probes for group in groups for seed in group.seeds):
+    return verdict.Verdict('unknown', 'None of these was probed.', [])
   if len(known) < 2:
     return verdict.Verdict(
         'unknown', 'Fewer than two of these have a probe that tells something.', reasons)

@@ -68,6 +68,14 @@ def grouped(seeds: Sequence[Seed]) -> list[Group]:
   return [Group(label, found) for label, found in zip(labels, groups.values(), strict=True)]
 
 
+def labelled(seeds: Sequence[Seed], labels: Sequence[str]) -> list[Group]:
+  """Groups by the label of each run, in the order of their first ones."""
+  groups: dict[str, list[Seed]] = {}
+  for seed, label in zip(seeds, labels, strict=True):
+    groups.setdefault(label, []).append(seed)
+  return [Group(label, found) for label, found in groups.items()]
+
+
 def settings(config: dict[str, Any]) -> dict[str, str]:
   """Settings that may tell groups apart, as text."""
   found = {name: value for name, value in config.items() if name not in _NO_DIFFERENCE}

@@ -53,7 +53,7 @@ _OF_TASK = 'Of each task: at its end, on its examples, and mean over its minibat
 SCORES = (
     Score('Evaluation return', 'eval_episode_return', 'evaluation', 'train_episode_return',
           'training', 'Mean over the finished episodes of each evaluation, and of the training '
-          'before it.', np.nanargmax),
+          'before it; where none has finished, the return so far of those that run.', np.nanargmax),
     Score('Accuracy', 'accuracy', 'at the end', 'mean_accuracy', 'while it is learned', _OF_TASK,
           np.nanargmax),
     Score('Squared error', 'squared_error', 'at the end', 'mean_squared_error',

@@ -84,6 +84,12 @@ def _reasons(probes: list[run_data.Row]) -> list[str]:
                   'or another optimizer.')
   elif low <= 0 <= high:
     reasons.append('The 95% interval holds 0.')
+  if min(_get(row, 'plasticity'), fresh) > (1 - THRESHOLD) * row.get('baseline', _USUAL_BASELINE):
+    reasons.append('Both networks came near the end of what there is to learn: what is judged is '
+                   'where they ended, and the curves show which was faster.')
+  if 'num_targets' in row and 'num_steps' in row:
+    reasons.append(f'The probe: {row["num_targets"]:.0f} targets, {row["num_steps"]:.0f} steps '
+                   'on each; a larger one, --probe_size=paper, measures with more care.')
   if len(probes) > 1:
     reasons.append(f'At the first probe it was {number(_get(probes[0], "plasticity_lost"))}'
                    f'{_since_first(row)}.')
@@ -122,6 +128,8 @@ def _play_tile(results: list[run_data.Row]) -> Tile | None:
   note = f'best {number(values[best])} at {count(results[best]["frame"])}'
   if len(results) > 1:
     note += f', first {number(values[0])}'
+  if results[-1].get('eval_num_episodes') == 0:
+    note += '; the last one saw no episode to its end: its return so far'
   normalized = _get(results[-1], 'normalized_return')
   if math.isfinite(normalized):
     note += f'; human-normalised {number(normalized)}'

@@ -33,6 +33,9 @@ ATARI = (
     (['--agent=dqnn'], r'agent=dqnn: unknown; did you mean dqn'),
     (['--interventions=lnn'], r'interventions=lnn: unknown; did you mean ln\?'),
     (['--interventions=ln,wd,ln'], r'interventions=ln: given twice'),
+    (['--interventions=ln, ,wd'], r'interventions=: must be NAME or NAME\(PARAMETER=VALUE,...\)'),
+    (['--interventions=wd(strength=nan)'], r'wd.strength=nan: must be a number'),
+    (['--set=seed=5'], r'set=seed=5: seed has a flag of its own'),
     (['--protocol=machado'], r'protocol=machado: unknown.*machado2018'),
     (['--num_frames=0'], r'num_frames=0: must be at least 1'),
     (['--num_frames=-4'], r'num_frames=-4: must be at least 1'),
@@ -114,6 +117,9 @@ def finished(tmp_path_factory):
     (['--resume', '--seed=7'], r'run_dir=.*: belongs to another config: there seed=1, here seed=7'),
     (['--resume', '--interventions=ln'],
      r"run_dir=.*: another config|run_dir=.*: belongs to another config: there interventions=\[\]"),
+    (['--resume', '--num_steps=19'],
+     'run_dir=.*: is a run of 20 steps; it can be made longer, not shorter, but here '
+     'run_length=19'),
     (['--resume', '--task=walker_walk'],
      r'run_dir=.*: belongs to another config: there task=cartpole_swingup')])
 def test_a_folder_that_holds_a_run_is_not_overwritten(capsys, finished, arguments, message):
@@ -133,6 +139,21 @@ def test_a_damaged_config_is_refused(capsys, tmp_path, text):
   (tmp_path / 'config.json').write_text(text)
   line = refuse(capsys, tmp_path, run_control.CONTROL, 'run_control.py',
                 f'--run_dir={tmp_path}', '--resume')
+  assert re.match(r'run_dir=.*: its config.json must be one that a run wrote', line), line
+
+
+@pytest.mark.parametrize('name', ['versions', 'command_line', 'continued_with'])
+@pytest.mark.parametrize('change', [
+    lambda stored, name: stored.pop(name), lambda stored, name: stored.update({name: 3})])
+def test_a_config_without_what_it_holds_beside_settings_is_refused(
+    capsys, finished, tmp_path, name, change):
+  shutil.copytree(finished, tmp_path / 'run')
+  path = tmp_path / 'run' / 'config.json'
+  stored = json.loads(path.read_text())
+  change(stored, name)
+  path.write_text(json.dumps(stored))
+  line = refuse(capsys, tmp_path, run_control.CONTROL, 'run_control.py',
+                f'--run_dir={tmp_path}/run', *SMALL, '--resume')
   assert re.match(r'run_dir=.*: its config.json must be one that a run wrote', line), line
 
 

@@ -43,6 +43,15 @@ def test_seeds_are_means_with_t_intervals_and_groups_are_told_apart(tmp_path):
   assert '6 runs compared' in text
 
 
+def test_groups_may_be_given(tmp_path):
+  folders = two_groups(tmp_path)
+  labels = ['one', 'two', 'one', 'two', 'two', 'one']
+  comparison.write_comparison(folders, tmp_path / 'out', labels)
+  rows = csv.DictReader((tmp_path / 'out' / 'comparison.csv').read_text().splitlines())
+  assert [(row['group'], row['seed']) for row in rows] == [
+      ('one', '1'), ('one', '3'), ('one', '3'), ('two', '2'), ('two', '1'), ('two', '2')]
+
+
 def test_overlapping_intervals_claim_nothing(tmp_path):
   folders = [run(tmp_path / 'a', 1, 0.10, interventions=[]),
              run(tmp_path / 'b', 1, 0.13, interventions=['ln'])]
@@ -115,7 +124,7 @@ def test_what_is_missing_of_one_run_is_said_and_the_rest_compared(tmp_path):
 def test_runs_without_probes_have_no_verdict(tmp_path):
   folders = [make_run(tmp_path / name, [result(0, 1.0)]) for name in 'ab']
   text, _ = compare(folders, tmp_path / 'out')
-  assert 'Fewer than two of these have a probe that tells something.' in text
+  assert 'None of these was probed.' in text and 'Settings that differ' not in text
 
 
 def test_a_probe_in_which_no_network_learns_is_not_compared(tmp_path):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agents import metrics
+from agents import errors, metrics
 
 FIRST, MID, LAST = dm_env.StepType
 
@@ -84,7 +84,7 @@ def test_csv_appends_rows_under_the_first_ones_columns(tmp_path):
     file.append({'frame': 20})
 
 
-@pytest.mark.parametrize('keep, kept', [(0, []), (1, ['0']), (2, ['0', '10']), (9, ['0', '10'])])
+@pytest.mark.parametrize('keep, kept', [(0, []), (1, ['0']), (2, ['0', '10']), (None, ['0', '10'])])
 def test_csv_keeps_the_first_rows_and_drops_half_a_line(tmp_path, keep, kept):
   path = tmp_path / 'a.csv'
   path.write_text('frame,loss\n0,1.5\n10,2.5\n20,3')
@@ -93,6 +93,20 @@ def test_csv_keeps_the_first_rows_and_drops_half_a_line(tmp_path, keep, kept):
   file.append({'frame': 15, 'loss': 9})
   assert [line.split(',')[0] for line in rows(path)] == ['frame', *kept, '15']
   assert [entry.name for entry in tmp_path.iterdir()] == ['a.csv']
+
+
+@pytest.mark.parametrize('content, message', [
+    (b'frame,loss\n0,1.5\n10', 'must have the 2 rows of the checkpoint; it has 1'),
+    (b'', 'must have the 2 rows of the checkpoint; it has 0'),
+    (b'\x87\xff\n', 'must be rows that a run wrote: UnicodeDecodeError'),
+    (b'iteration,loss\n0,1\n1,2\n', "must be rows that a run wrote: KeyError\\('frame'\\)"),
+    (b'frame,loss\nnan,1\n1,2\n', 'must be rows that a run wrote: ValueError')])
+def test_csv_that_is_not_what_was_written_is_refused(tmp_path, content, message):
+  path = tmp_path / 'a.csv'
+  path.write_bytes(content)
+  with pytest.raises(errors.RunError, match=f'a.csv: {message}'):
+    metrics.CsvFile(path, 2)
+  assert path.read_bytes() == content
 
 
 def test_csv_without_a_row_has_no_last_frame(tmp_path):

@@ -434,3 +434,20 @@ def test_arrays_are_explained(tmp_path):
   for metric in schema.ARRAYS:
     assert ' '.join(metric.meaning.split()) in page.text
   assert f'This is version {schema.VERSION}.' in markdown
+
+
+def test_a_verdict_says_what_the_probe_was_and_where_only_ends_are_judged():
+  sized = probe(0, fresh=0.46) | dict(baseline=0.5, num_targets=5, num_steps=200)
+  both = ' '.join(verdict.judge([sized | dict(plasticity=0.46)]).reasons)
+  assert 'Both networks came near the end of what there is to learn' in both
+  assert 'The probe: 5 targets, 200 steps on each' in both
+  one = ' '.join(verdict.judge([sized | dict(plasticity=0.44)]).reasons)
+  assert 'Both networks' not in one
+
+
+@pytest.mark.parametrize('episodes, said', [(0, True), (3, False)])
+def test_returns_of_unfinished_episodes_are_said_to_be_so(tmp_path, episodes, said):
+  rows = [result(0, 1.0, eval_num_episodes=2), result(9, 2.0, eval_num_episodes=episodes)]
+  for text in written(make_run(tmp_path / 'run', rows)):
+    text = text if isinstance(text, str) else text.text
+    assert ('saw no episode to its end: its return so far' in text) == said
