@@ -26,15 +26,16 @@ def run(name: str, folder: pathlib.Path) -> float:
   """Runs an experiment and copies what is small of it; returns the seconds it took.
 
   Raises:
-    CalledProcessError: the experiment failed; what it said is in its log.
+    RuntimeError: the experiment failed; its last words are in the text.
   """
   source, target = _RUNS / name, folder / name
   is_new = not source.exists()
   started = time.monotonic()
-  subprocess.run(
+  done = subprocess.run(
       [sys.executable, 'run_supervised.py', f'--experiment={name}', f'--run_dir={source}',
-       '--resume'], check=True, stderr=subprocess.DEVNULL,
-      env=os.environ | dict(XLA_FLAGS=_ONE_CORE))
+       '--resume'], stderr=subprocess.PIPE, text=True, env=os.environ | dict(XLA_FLAGS=_ONE_CORE))
+  if done.returncode:
+    raise RuntimeError(f'{name}: ended with {done.returncode}: {done.stderr[-500:]}')
   seconds = time.monotonic() - started
   target.mkdir(parents=True, exist_ok=True)
   for pattern in _FILES:
@@ -66,17 +67,21 @@ def write_index(folder: pathlib.Path) -> None:
   (folder / 'README.md').write_text('\n'.join(text))
 
 
-def main(argv: list[str]) -> None:
-  """See the top."""
+def main(argv: list[str]) -> int:
+  """See the top; an experiment that fails does not keep the others."""
   folder, started = pathlib.Path(argv[1]), time.monotonic()
   compared = [name for name, row in experiments.EXPERIMENTS.items() if row.arms]
   with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
     running = {pool.submit(run, name, folder): name for name in argv[2:] or compared}
+    failed = []
     for done in concurrent.futures.as_completed(running):
-      print(f'{running[done]}: {done.result():.0f} s', flush=True)
+      if error := done.exception():
+        failed.append(error)
+      print(error or f'{running[done]}: {done.result():.0f} s', flush=True)
   write_index(folder)
   print(f'all: {time.monotonic() - started:.0f} s', flush=True)
+  return bool(failed)
 
 
 if __name__ == '__main__':
-  main(sys.argv)
+  sys.exit(main(sys.argv))
