@@ -156,10 +156,12 @@ EXPERIMENTS: Mapping[str, Experiment] = {
             Claim('380 updates after a change, where the trace ends, fewer units are dead with '
                   'LayerNorm than without',
                   findings.ordered(('ln', 'none')), 'dead/total', 'trace'),
-            Claim('of the units that a change makes linear, at the most, LayerNorm spares some: of '
-                  'GELU and of LeakyReLU', findings.each_ordered(
-                      (('gelu+ln', 'gelu'), ('leaky+ln', 'leaky'))), 'linear/total', 'trace',
-                  'most')),
+            *(Claim(f'{when}, fewer units are linear with LayerNorm than without, of GELU and of '
+                    'LeakyReLU', findings.each_ordered(
+                        (('gelu+ln', 'gelu'), ('leaky+ln', 'leaky'))), 'linear/total', 'trace',
+                    which)
+              for which, when in (('last', 'where the trace ends'),
+                                  ('most', 'at the most after a change')))),
         small=_small(6)),
     'entk_gallery': Experiment(
         'How alike are the gradients of different inputs at the start, after regression on targets '
