@@ -2,6 +2,7 @@
 
 import importlib.util
 import pathlib
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -149,6 +150,8 @@ def _check_actors(config: Config, values: flags.FlagValues) -> None:
       raise errors.UsageError(
           f'ray_address={values.ray_address}: needs --num_actors of at least 1')
     return
+  if not re.fullmatch(r'|auto|[^\s/:]+:\d{1,5}', values.ray_address):
+    raise errors.UsageError(f'ray_address={values.ray_address}: must be auto or host:port')
   if values.video:
     raise errors.UsageError('video=true: needs --num_actors=0')
   if importlib.util.find_spec('ray') is None:

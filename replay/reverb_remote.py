@@ -1,5 +1,6 @@
 """A Reverb server whose clients are other processes, and their side of it."""
 
+import collections
 import json
 import logging
 import math
@@ -7,6 +8,8 @@ import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from replay import reverb_client, reverb_replay, reverb_server, types
 
@@ -69,7 +72,8 @@ class RemoteReplay(reverb_replay.ReverbReplay):
 
   def __init__(
       self, endpoint: reverb_server.Endpoint, signature: types.Signature,
-      settings: types.Settings, deadline_s: float = 10.0, patience_s: float = math.inf):
+      settings: types.Settings, deadline_s: float = 10.0, patience_s: float = math.inf,
+      num_kept: int = 0):
     """Connects.
 
     Args:
@@ -78,7 +82,9 @@ class RemoteReplay(reverb_replay.ReverbReplay):
       settings: how it keeps and draws; a server that does otherwise is refused.
       deadline_s: how long a living server may take to say that it lives.
       patience_s: how long one that lives may take; writers are held back for as long as it takes.
+      num_kept: transitions last drawn that are kept for `peek`.
     """
+    self._num_kept, self._kept = num_kept, collections.deque()
     self.server = reverb_server.Server(endpoint)
     spec = reverb_server.Spec(
         signature, settings, (endpoint.run_id,), endpoint.port, None, os.getpid())
@@ -107,6 +113,30 @@ class RemoteReplay(reverb_replay.ReverbReplay):
     self._size = table.current_size
     return Counts(table.rate_limiter_info.insert_stats.completed,
                   {name: info.current_size for name, info in tables.items()})
+
+  def sample(self, batch_size: int) -> types.Sample:
+    """See `types.Replay`."""
+    sample = super().sample(batch_size)
+    self._kept.append(sample.transition)
+    while self._kept and self._num_transitions_kept() - len(
+        self._kept[0].r_t) >= self._num_kept:
+      self._kept.popleft()
+    return sample
+
+  def peek(self, count: int, seed: int) -> types.Transition:
+    """See `types.Replay`. What was drawn last, and only what that lacks is drawn now.
+
+    The rate limiter would take what is drawn for learnt from, and let writers go on.
+    """
+    del seed
+    missing, batches = count - self._num_transitions_kept(), [*self._kept]
+    if missing > 0:
+      batches.append(super().sample(missing).transition)
+    return types.Transition(*(np.concatenate(leaves)[-count:]
+                              for leaves in zip(*batches, strict=True)))
+
+  def _num_transitions_kept(self) -> int:
+    return sum(len(kept.r_t) for kept in self._kept)
 
   def flush(self) -> None:
     """Waits until all that was added is in the table."""

@@ -115,7 +115,7 @@ def _letters(name: str, max_size: int, max_times_sampled: int) -> reverb.Table:
 
 
 def _limiter(settings: types.Settings) -> reverb.rate_limiters.RateLimiter:
-  """Holds writers back, never the reader: it counts what was inserted, and draws for probes too."""
+  """Holds writers back, never the reader, which counts what was inserted itself."""
   ratio = settings.samples_per_insert
   if not ratio:
     return reverb.rate_limiters.MinSize(1)

@@ -215,6 +215,8 @@ def test_a_stopped_run_lets_its_learner_save(tmp_path, monkeypatch):
   (['--num_actors=-1'], 'num_actors=-1: must be at least 0; 0 is one process'),
   (['--num_actors=2', '--replay=local'], 'num_actors=2: actors of their own need --replay=reverb'),
   (['--ray_address=auto'], 'ray_address=auto: needs --num_actors of at least 1'),
+  (['--num_actors=2', '--replay=reverb', '--ray_address=ray://here:1'],
+   'ray_address=ray://here:1: must be auto or host:port'),
   (['--set=actor_epsilon=ape_y'], 'actor_epsilon=ape_y: must be one of same, ape_x'),
   (['--set=actor_epsilon=ape_x'], 'actor_epsilon=ape_x: says nothing where'),
   (['--num_actors=2', '--replay=reverb', '--video'], 'video=true: '),

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.reverb, pytest.mark.xdist_group('distributed')]
 # Some seconds of a run, after the start of all its processes.
 FLAGS = (
     *(flag for flag in runs.SMALL if not flag.startswith(('--replay', '--num_steps'))),
-    '--replay=reverb', '--num_actors=2', '--num_steps=3000', '--set=probe_steps=1')
+    '--replay=reverb', '--num_actors=2', '--num_steps=3000')
 FRAMES = [str(frame) for frame in range(0, 3001, 300)]
 
 

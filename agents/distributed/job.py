@@ -17,6 +17,7 @@ SLOTS = (WEIGHTS, WEIGHTS + '_version', EVALUATE, EVALUATE + '_version', EVALUAT
 QUEUES = (REPORTS,)
 
 _LEAST_AHEAD = 4  # updates
+DEADLINE_SECONDS = 10.0  # that a living server may take to say that it lives
 
 
 class Job(NamedTuple):
@@ -78,9 +79,9 @@ def replay_settings(the_config: Config) -> replay_types.Settings:
       min_size=the_config.min_replay_size, max_ahead=ahead)
 
 
-def connect(job: Job, signature: replay_types.Signature, num_streams: int, **patience):
-  """The run's replay, as a process has it that writes `num_streams` streams."""
+def connect(job: Job, signature: replay_types.Signature, num_streams: int, **options):
+  """The run's replay, as a process has it that writes `num_streams` streams; see `RemoteReplay`."""
   remote = factory.remote()
   return remote.RemoteReplay(
       remote.endpoint(job.endpoint), signature._replace(num_streams=num_streams),
-      replay_settings(config(job)), **patience)
+      replay_settings(config(job)), DEADLINE_SECONDS, **options)

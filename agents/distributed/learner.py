@@ -40,7 +40,10 @@ def run(the_job: job.Job, stop: threading.Event, report: Report) -> bool:
     ReplayError: the server does not answer, or no transition comes.
   """
   described = job.describe(the_job)
-  replay = job.connect(the_job, described.signature, 0, patience_s=_PATIENCE_SECONDS)
+  config = described.config
+  replay = job.connect(
+      the_job, described.signature, 0, patience_s=_PATIENCE_SECONDS,
+      num_kept=max(config.probe_observations, config.probe_inputs, config.batch_size))
   parts = described._replace(
       signature=described.signature._replace(num_streams=0), replay=replay)
   trainer = RemoteTrainer(parts, the_job, stop, report)

@@ -48,8 +48,7 @@ def opened(
     def run() -> bool:
       listeners = engine.listeners()
       if listeners:
-        log.warning('Ray listens on %d ports, of all network interfaces, behind a token of this '
-                    'run: %s', len(listeners), ', '.join(listeners))
+        log.warning('Ray listens behind a token of this run, on: %s', ', '.join(listeners))
       return driver.Driver(config, command.folder, engine, serve, make_job, stop).run()
 
     yield run

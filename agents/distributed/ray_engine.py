@@ -6,6 +6,7 @@ import pathlib
 import secrets
 import shutil
 import signal
+import socket
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from agents.distributed import driver, host, roles
 
 _OBJECT_STORE_BYTES = 80_000_000  # the least that Ray takes; what is large goes through Reverb
 _LAST_WORDS_SECONDS = 5.0
+_CONNECT_SECONDS = 10.0
 
 
 @contextlib.contextmanager
@@ -57,6 +59,9 @@ def _init(address: str, num_roles: int, private: pathlib.Path) -> None:
   shared = dict(log_to_driver=False, logging_level='error')
   try:
     if address:
+      if ':' in address:  # Ray itself would wait for minutes, and say what it waits for.
+        host_name, _, port = address.rpartition(':')
+        socket.create_connection((host_name, int(port)), _CONNECT_SECONDS).close()
       ray.init(address, **shared)
       return
     ray.init(
@@ -88,8 +93,8 @@ class RayEngine:
     found = []
     for process in psutil.Process().children(recursive=True) if self._is_own else ():
       with contextlib.suppress(psutil.Error):
-        found += [f'{process.name()} {socket.laddr.ip}:{socket.laddr.port}'
-                  for socket in process.net_connections('tcp') if socket.status == 'LISTEN']
+        found += [f'{process.name()} {one.laddr.ip}:{one.laddr.port}'
+                  for one in process.net_connections('tcp') if one.status == 'LISTEN']
     return found
 
   def start(self, name: str, role: str, arguments: Sequence[Any]) -> None:
