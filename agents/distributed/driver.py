@@ -164,7 +164,7 @@ class _Epoch:
         if event.end or event.death:
           del self._running[event.name]
           if event.name == roles.LEARNER:
-            return self._learner_ended(event)
+            return self._learner_ended(event, served)
           self._died(event)
       end = served.end()
       if end:
@@ -182,12 +182,14 @@ class _Epoch:
     if said.progress:
       self._driver.show(*said.progress)
 
-  def _learner_ended(self, event: Event) -> bool | None:
+  def _learner_ended(self, event: Event, served: Served) -> bool | None:
     if event.death:
       return self._over(f'the learner died: {event.death}')
     if not event.end.cause:
       return event.end.done
     if event.end.cause.startswith('ReplayError'):
+      if served.end():  # the learner may have noticed first
+        return self._over(f'the replay server is dead: {served.end()}')
       return self._over(f'the learner ended: {event.end.cause}')
     raise errors.RunError(f'the learner ended: {event.end.cause}')
 
