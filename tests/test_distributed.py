@@ -167,6 +167,17 @@ def test_server_and_learner_go_back_to_the_newest_checkpoint_together(
   assert run.generations('actor-0') == [0, 1]
 
 
+def test_server_and_learner_pass_over_a_damaged_checkpoint_together(tmp_path, monkeypatch):
+  run = Run(tmp_path, monkeypatch, lambda *_: True)
+  tensors = {'x': np.zeros(1)}
+  for frame in (10, 20):
+    checkpoint.save(run.checkpoints, frame, tensors, {}, lambda folder: folder.mkdir(), tensors)
+  (run.checkpoints / '20' / checkpoint.STATE).write_text('{"cut')
+  assert run.driver.run()
+  assert run.served == [run.checkpoints / '10' / 'replay']
+  assert [the_job.frame for the_job in run.engine.jobs] == [10]
+
+
 def test_starts_that_come_to_nothing_end_with_the_cause(tmp_path, monkeypatch):
   def learner(the_job, stop, report):
     raise runtime('ReplayError', 'no answer')
