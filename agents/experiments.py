@@ -202,7 +202,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     'bandit': Experiment(
         'Does Q-learning towards large values cost plasticity, and do outputs that are scale-'
         'invariant keep it? (figure 5 right)', 'bandit', metric='eval_episode_return',
-        probes=4, arms=_BANDIT,
+        probes=2, arms=_BANDIT,
         # The policy is uniform at random, so that what is learned decides nothing that is seen.
         # The period is of the order of theirs (1 to 1,000; Lyle et al. 2023), and as there the
         # probe's optimizer is the agent's own: 200 steps of the small probe's do not bring a fresh
