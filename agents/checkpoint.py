@@ -116,10 +116,10 @@ def check(folder: pathlib.Path) -> None:
     PrunedError: all is there but the replay.
     CheckpointError: a file is missing or differs.
   """
-  if not (folder / _SUMS).exists():  # Earlier versions wrote none.
-    return
   with _readable(folder):
     sums = dict(json.loads((folder / _SUMS).read_text()))
+  if missing := {TENSORS, INPUTS, STATE} - sums.keys():
+    raise CheckpointError(f'{folder / _SUMS}: must know {", ".join(sorted(missing))}')
   for name, wanted in sums.items():
     path = folder / name
     if not path.is_file():

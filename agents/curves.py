@@ -1,6 +1,6 @@
 """Curves of a metric, of every seed of every way, and which are the better ones."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,7 +10,8 @@ from agents import experiments, findings
 _MERITS = {
     **dict.fromkeys(('squared_error', 'mean_squared_error', 'feature_top', 'sharpness'),
                     lambda values: -np.log10(values)),  # by orders of magnitude
-    **dict.fromkeys(('plasticity_lost', 'dead/total', 'linear/total'), lambda values: -values)}
+    **dict.fromkeys(('plasticity_lost', 'dead/total', 'linear/total', 'mean_loss'),
+                    lambda values: -values)}
 LOGARITHMIC = ('squared_error', 'mean_squared_error', 'feature_top', 'sharpness')
 
 
@@ -32,14 +33,19 @@ def of(rows: dict[str, list[list[dict[str, str]]]], claim: experiments.Claim) ->
        for name, seeds in counted.items()})
 
 
-def _of_each_task(rows: list[dict[str, str]], claim: experiments.Claim) -> list[dict[str, str]]:
+def _of_each_task(rows: list[dict[str, str]], claim: experiments.Claim) -> list[dict[str, Any]]:
   """One row a task; all rows where they have no task, as probes have none."""
   tasks: dict[str, list[dict[str, str]]] = {}
   for row in rows:
     tasks.setdefault(row.get('iteration', row['frame']), []).append(row)
   if claim.of_task == 'last':
     return [task[-1] for task in tasks.values()]
-  return [max(task, key=lambda row: float(row[claim.metric])) for task in tasks.values()]
+  return [task[0] | {claim.metric: _rise([float(row[claim.metric]) for row in task])}
+          for task in tasks.values()]
+
+
+def _rise(values: list[float]) -> float:
+  return max(values) - values[0]
 
 
 def ranked(curves: Curves) -> list[str]:

@@ -15,7 +15,7 @@ class Arm(NamedTuple):
   interventions: str = ''  # as of --interventions
   settings: Mapping[str, Any] = {}  # Config fields
   stream: Mapping[str, Any] = {}  # parameters of the stream
-  tasks: float = 1.0  # as many tasks as others, times this, in as many steps
+  changes: int = 1  # as many changes of task as others, times this, in about as many steps
   of: str = ''  # another stream than the experiment's
 
 
@@ -44,7 +44,7 @@ class Claim(NamedTuple):
   expected: Callable[..., findings.Finding] | None
   metric: str = 'mean_accuracy'  # a column of `file`
   file: str = 'results'  # or trace, probes
-  of_task: str = 'last'  # which of a task's rows counts: the last, or that of the most
+  of_task: str = 'last'  # what of a task's rows counts: the last, or the rise from first to most
 
 
 class Experiment(NamedTuple):
@@ -126,7 +126,8 @@ EXPERIMENTS: Mapping[str, Experiment] = {
               '100 ln': Arm('ln', stream=dict(offset=100.0))},
         probes=1,
         claims=(
-            Claim('the larger the mean, the larger the error that is left of the second targets',
+            Claim('the larger the mean, the larger the error that is left of the second targets '
+                  '(in powers of ten)',
                   findings.ordered(('0', '1', '10', '100')), 'squared_error'),
             Claim('a mean of 100 raises the top singular value of the features, LayerNorm keeps '
                   'it down (in powers of ten)',
@@ -156,12 +157,12 @@ EXPERIMENTS: Mapping[str, Experiment] = {
             Claim('380 updates after a change, where the trace ends, fewer units are dead with '
                   'LayerNorm than without',
                   findings.ordered(('ln', 'none')), 'dead/total', 'trace'),
-            *(Claim(f'{when}, fewer units are linear with LayerNorm than without, of GELU and of '
-                    'LeakyReLU', findings.each_ordered(
-                        (('gelu+ln', 'gelu'), ('leaky+ln', 'leaky'))), 'linear/total', 'trace',
-                    which)
-              for which, when in (('last', 'where the trace ends'),
-                                  ('most', 'at the most after a change')))),
+            Claim('a change makes one unit in twenty linear or more, of GELU and of LeakyReLU, '
+                  'with LayerNorm and without', findings.beyond_margin(
+                      ('gelu', 'gelu+ln', 'leaky', 'leaky+ln')), 'linear/total', 'trace', 'rise'),
+            Claim('where the trace ends, fewer are linear with LayerNorm than without',
+                  findings.each_ordered((('gelu+ln', 'gelu'), ('leaky+ln', 'leaky'))),
+                  'linear/total', 'trace')),
         small=_small(6)),
     'entk_gallery': Experiment(
         'How alike are the gradients of different inputs at the start, after regression on targets '
@@ -182,7 +183,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         # With fewer steps, or smaller ones, a copy that learns badly is still unlearning the
         # outputs that it came with, and the seeds differ by how large these are.
         settings=dict(probe_optimizer='agent', probe_steps=1_000),
-        arms={f'{fraction:g}': Arm(stream=dict(fraction=fraction), tasks=1 / fraction)
+        arms={f'{fraction:g}': Arm(stream=dict(fraction=fraction), changes=round(1 / fraction))
               for fraction in (0.01, 0.1, 1.0)},
         claims=(Claim('the more labels change at once, the more plasticity is lost in the end',
                       findings.ordered(('0.01', '0.1', '1')), 'plasticity_lost', 'probes'),),
@@ -216,6 +217,9 @@ EXPERIMENTS: Mapping[str, Experiment] = {
             'than by two-hot classification with that discount',
             findings.each_ordered((('regression 0', 'regression 0.99'),
                                    ('two-hot 0.99', 'regression 0.99'))),
-            'plasticity_lost', 'probes'),),
+            'plasticity_lost', 'probes'),
+            Claim('with a discount of 0 two-hot classification loses plasticity, and smoothing '
+                  'keeps it', findings.ordered(('smoothed 0', 'two-hot 0')), 'plasticity_lost',
+                  'probes')),
         small=_small(4, 1_250, 0), full=_full(100, 1_000)),
 }

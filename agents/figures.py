@@ -45,13 +45,16 @@ def draw_kernels(folders: Mapping[str, pathlib.Path]) -> figure_lib.Figure:
   """Of a run of each way the last eNTK: cosines (above) and norms of gradients (below)."""
   kernels = {}
   for name, folder in folders.items():
-    path = max((folder / 'probes').glob('*.npz'), key=lambda path: int(path.stem))
-    found = probing.read_arrays(path) or {}
+    path = max((folder / 'probes').glob('*.npz'), key=lambda path: int(path.stem), default=None)
+    found = path and probing.read_arrays(path)
+    if not found:  # damaged, as the way's own report says
+      continue
     kernels.setdefault('a fresh network', found['fresh_ntk'])
     kernels[name] = found['agent_ntk']
   figure = figure_lib.Figure(figsize=(2.4 * len(kernels), 4.4), layout='constrained')
-  above, below = figure.subplots(2, len(kernels), height_ratios=(2, 1), squeeze=False)
-  for name, kernel, top, bottom in zip(kernels, kernels.values(), above, below, strict=True):
+  above, below = figure.subplots(
+      2, max(1, len(kernels)), height_ratios=(2, 1), squeeze=False)
+  for (name, kernel), top, bottom in zip(kernels.items(), above, below, strict=False):
     order = ntk.display_order(kernel)
     top.imshow(ntk.cosines(kernel)[np.ix_(order, order)], cmap='RdBu_r', vmin=-1, vmax=1)
     top.set(title=name, xticks=[], yticks=[])

@@ -60,16 +60,22 @@ def best_or_tied(name: str, above: str = '') -> Callable[[Curves], Finding]:
     verdicts = [False if gap.low > MARGIN else True if gap.high < MARGIN else None
                 for gap in gaps.values()]
     if above in curves:
-      lead = difference(curves, name, above)
-      told.append(f'its lead on {above}: {_shown(lead)}')
+      lead = late(curves[name]) - late(curves[above])
+      told.append(f'its lead on {above}: {_shown(interval(lead))}')
       verdicts.append(_sign(lead))
     return Finding(_all(verdicts), '; '.join(told))
 
   return test
 
 
-def _sign(gap: Interval) -> bool | None:
-  return True if gap.low > 0 else False if gap.high < 0 else None
+def _sign(values: np.ndarray, num_signs: int = 1) -> bool | None:
+  """Whether the mean of [seeds] is above zero, one of so many signs that all must be.
+
+  Where all must hold each is tested alone; that one does not, of all together (Bonferroni).
+  """
+  if interval(values).low > 0:
+    return True
+  return False if interval(values, num_signs).high < 0 else None
 
 
 def _all(verdicts: Sequence[bool | None]) -> bool | None:
@@ -79,20 +85,29 @@ def _all(verdicts: Sequence[bool | None]) -> bool | None:
 
 def ordered(names: Sequence[str]) -> Callable[[Curves], Finding]:
   """Each way is better than the next."""
+  return each_ordered((names,))
+
+
+def each_ordered(orders: Sequence[Sequence[str]]) -> Callable[[Curves], Finding]:
+  """In each of several orders each way is better than the next."""
+  pairs = [pair for names in orders for pair in zip(names, names[1:], strict=False)]
+
   def test(curves: Curves) -> Finding:
-    gaps = [difference(curves, one, other) for one, other in zip(names, names[1:], strict=False)]
-    return Finding(_all([_sign(gap) for gap in gaps]), '; '.join(
-        f'{one} over {other}: {_shown(gap)}'
-        for one, other, gap in zip(names, names[1:], gaps, strict=False)))
+    gaps = [late(curves[one]) - late(curves[other]) for one, other in pairs]
+    return Finding(_all([_sign(gap, len(pairs)) for gap in gaps]), '; '.join(
+        f'{one} over {other}: {_shown(interval(gap))}'
+        for (one, other), gap in zip(pairs, gaps, strict=True)))
 
   return test
 
 
-def each_ordered(pairs: Sequence[Sequence[str]]) -> Callable[[Curves], Finding]:
-  """Each of several orders is there."""
+def beyond_margin(names: Sequence[str]) -> Callable[[Curves], Finding]:
+  """What is measured of each way is more than MARGIN away from zero."""
   def test(curves: Curves) -> Finding:
-    found = [ordered(names)(curves) for names in pairs]
-    return Finding(_all([one.holds for one in found]), '; '.join(one.text for one in found))
+    sizes = {name: np.abs(late(curves[name])) for name in names}
+    return Finding(
+        _all([_sign(size - MARGIN, len(names)) for size in sizes.values()]),
+        '; '.join(f'{name}: {_shown(interval(size))}' for name, size in sizes.items()))
 
   return test
 
@@ -105,10 +120,9 @@ def at_first(test: Callable[[Curves], Finding]) -> Callable[[Curves], Finding]:
 def grows(names: Sequence[str]) -> Callable[[Curves], Finding]:
   """Each way's last value is above its first."""
   def test(curves: Curves) -> Finding:
-    gains = {name: interval(curves[name][:, -1] - curves[name][:, 0])
-             for name in names}
-    return Finding(_all([_sign(gain) for gain in gains.values()]), '; '.join(
-        f'{name}, last less first: {_shown(gain)}' for name, gain in gains.items()))
+    gains = {name: curves[name][:, -1] - curves[name][:, 0] for name in names}
+    return Finding(_all([_sign(gain, len(names)) for gain in gains.values()]), '; '.join(
+        f'{name}, last less first: {_shown(interval(gain))}' for name, gain in gains.items()))
 
   return test
 
@@ -117,9 +131,9 @@ def growing_gap(one: str, other: str) -> Callable[[Curves], Finding]:
   """The lead of `one` on `other` grows from the first quarter of the tasks to the last."""
   def test(curves: Curves) -> Finding:
     leads = curves[one] - curves[other]
-    growth = interval(late(leads) - late(leads[:, ::-1]))
+    growth = late(leads) - late(leads[:, ::-1])
     return Finding(_sign(growth), f'the lead of {one} on {other}, last quarter less first: '
-                          f'{_shown(growth)}')
+                          f'{_shown(interval(growth))}')
 
   return test
 

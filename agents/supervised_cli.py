@@ -213,8 +213,8 @@ def _arm(
   size = _size(row, values)
   name = arm.of or row.stream
   parameters = {**(parameters if name == row.stream else {}), **arm.stream, 'subset': size.subset}
-  steps = max(1, round(size.steps_per_task / arm.tasks))
-  num_tasks = round(size.num_tasks * arm.tasks)
+  num_tasks = 1 + (size.num_tasks - 1) * arm.changes
+  steps = max(1, round(size.num_tasks * size.steps_per_task / num_tasks))
   stream = streams.make(name, dataset, values.seed, **parameters)
   config = config_lib.resolve(
       'supervised', name, size.network, [arm.interventions],

@@ -23,13 +23,12 @@ _ONE_CORE = '--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1'
 
 
 def run(name: str, folder: pathlib.Path) -> float:
-  """Runs an experiment and copies what is small of it; returns the seconds it took.
+  """Runs an experiment and copies what is small of it; returns the seconds that it took.
 
   Raises:
     RuntimeError: the experiment failed; its last words are in the text.
   """
   source, target = _RUNS / name, folder / name
-  is_new = not source.exists()
   started = time.monotonic()
   done = subprocess.run(
       [sys.executable, 'run_supervised.py', f'--experiment={name}', f'--run_dir={source}',
@@ -41,9 +40,11 @@ def run(name: str, folder: pathlib.Path) -> float:
   for pattern in _FILES:
     for path in source.glob(pattern):
       shutil.copyfile(path, target / path.name)
-  if is_new:
-    with open(target / 'report.md', 'a') as file:
-      file.write(f'\nIt took {seconds:.0f} s on one core.\n')
+  taken = source / 'seconds'  # of every call that worked on it
+  seconds += float(taken.read_text()) if taken.exists() else 0.0
+  taken.write_text(str(seconds))
+  with open(target / 'report.md', 'a') as file:
+    file.write(f'\nIt took {seconds:.0f} s on one core.\n')
   return seconds
 
 
@@ -55,12 +56,12 @@ intervals over seeds and in pairs of seeds; one that is not there, or that the i
 show, is said to be so.
 
 `run_supervised.py --experiment=NAME --full` makes an experiment's full size, of a network of 512
-units and batches of 128:
+units (batches of 128, of the bandit 32):
 """
 
 
 def _full_sizes() -> list[str]:
-  """What --full computes, counted, and for how long at a measured speed."""
+  """What --full computes."""
   lines = ['| experiment | ways | updates of each | seeds | updates in all |',
            '|---|---:|---:|---:|---:|']
   for name, row in experiments.EXPERIMENTS.items():

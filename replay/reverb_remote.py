@@ -118,8 +118,7 @@ class RemoteReplay(reverb_replay.ReverbReplay):
     """See `types.Replay`."""
     sample = super().sample(batch_size)
     self._kept.append(sample.transition)
-    while self._kept and self._num_transitions_kept() - len(
-        self._kept[0].r_t) >= self._num_kept:
+    while _num_transitions(list(self._kept)[1:]) >= self._num_kept:
       self._kept.popleft()
     return sample
 
@@ -129,14 +128,12 @@ class RemoteReplay(reverb_replay.ReverbReplay):
     The rate limiter would take what is drawn for learnt from, and let writers go on.
     """
     del seed
-    missing, batches = count - self._num_transitions_kept(), [*self._kept]
+    batches = list(self._kept)  # at once: another thread may be drawing
+    missing = count - _num_transitions(batches)
     if missing > 0:
       batches.append(super().sample(missing).transition)
     return types.Transition(*(np.concatenate(leaves)[-count:]
                               for leaves in zip(*batches, strict=True)))
-
-  def _num_transitions_kept(self) -> int:
-    return sum(len(kept.r_t) for kept in self._kept)
 
   def flush(self) -> None:
     """Waits until all that was added is in the table."""
@@ -159,3 +156,7 @@ class RemoteReplay(reverb_replay.ReverbReplay):
   def _open(self, spec: reverb_server.Spec, windows: Any, episode_lengths: list[int]) -> None:
     self._spec = spec
     self._connect(windows, episode_lengths)
+
+
+def _num_transitions(batches: Sequence[types.Transition]) -> int:
+  return sum(len(batch.r_t) for batch in batches)

@@ -16,7 +16,7 @@ def claim(metric, **fields):
 
 
 @pytest.mark.parametrize('which, steps, values', [
-    ('last', [20, 40], [0.5, 2]), ('most', [10, 40], [1, 2])])
+    ('last', [20, 40], [0.5, 2]), ('rise', [10, 30], [0, 1.75])])
 def test_one_row_of_each_task_counts(which, steps, values):
   found = curves.of(ROWS, claim('entropy', of_task=which))
   assert found.steps['one'].tolist() == steps

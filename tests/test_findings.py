@@ -54,6 +54,21 @@ def test_each_of_several_orders(second, holds):
   assert found.text.startswith('a over b: 1.000') and f'; {" over ".join(second)}: ' in found.text
 
 
+def test_that_one_of_several_is_not_there_needs_more_than_chance():
+  # 0.024 below zero, and the half width 0.0149 where it is alone, 0.0265 as one of three.
+  below = np.array([[-0.030], [-0.024], [-0.018]])
+  zero = np.zeros((3, 1))
+  assert findings.ordered(('a', 'b'))(dict(a=below, b=zero)).holds is False
+  three = dict(a=below, b=zero, c=curve(1), d=curve(0), e=curve(1), f=curve(0))
+  assert findings.each_ordered((('a', 'b'), ('c', 'd'), ('e', 'f')))(three).holds is None
+
+
+@pytest.mark.parametrize('other, holds', [
+    (curve(-0.2), True), (curve(0.0), False), (noisy(0.2), None)])
+def test_beyond_the_margin_on_either_side(other, holds):
+  assert findings.beyond_margin(('a', 'b'))(dict(a=curve(0.1), b=other)).holds is holds
+
+
 def test_the_first_task_alone():
   curves = dict(a=curve(2, 0), b=curve(1, 3))
   assert findings.ordered(('a', 'b'))(curves).holds is False

@@ -20,18 +20,21 @@ class Evaluations:
     for path in [*folder.glob('*.writing'), *folder.glob('*.json')]:
       if path.suffix == '.writing' or not self._weights(int(path.stem)).exists():
         path.unlink()
+    # Kept here, for they are asked for at every step, and the folder may be far away.
+    self._frames = sorted(int(path.stem) for path in folder.glob('*.safetensors'))
     for frame in self.frames():
       if frame > newest or frame in done:
         self.remove(frame)
 
   def frames(self) -> list[int]:
     """Those that wait, the oldest first."""
-    return sorted(int(path.stem) for path in self._folder.glob('*.safetensors'))
+    return list(self._frames)
 
   def add(self, frame: int, trained: Mapping[str, Any], weights: bytes) -> None:
     """Keeps one."""
     _write(self._folder / f'{frame}.json', json.dumps(dict(trained)).encode())
     _write(self._weights(frame), weights)
+    self._frames = sorted({*self._frames, frame})
 
   def weights(self, frame: int) -> bytes:
     """What to evaluate."""
@@ -45,6 +48,7 @@ class Evaluations:
     """Forgets one whose row is written."""
     self._weights(frame).unlink()
     (self._folder / f'{frame}.json').unlink()
+    self._frames.remove(frame)
 
   def _weights(self, frame: int) -> pathlib.Path:
     return self._folder / f'{frame}.safetensors'

@@ -63,6 +63,10 @@ class RemoteTrainer(Trainer):
     self._waiting: evaluations.Evaluations | None = None
     folder = pathlib.Path(the_job.folder)
     super().__init__(parts, folder, stop, the_job.track)
+    if self._checkpointed != the_job.frame:  # as where another learner was still saving
+      raise replay_types.ReplayError(
+          f'the newest checkpoint is of {self._checkpointed}, but the server was started from '
+          f'that of {the_job.frame}')
     self._display = _Relay(report)
     self._replay, client = parts.replay, parts.replay.client
     self._waiting = evaluations.Evaluations(

@@ -67,7 +67,7 @@ def _init(address: str, num_roles: int, private: pathlib.Path) -> None:
     ray.init(
         num_cpus=num_roles, include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES,
         _temp_dir=str(private / 'ray'), _node_ip_address='127.0.0.1', **shared)
-  except (OSError, RuntimeError, ValueError) as error:
+  except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
     cause = ' '.join(str(error).split())
     raise errors.RunError(f'ray_address={address or "(own)"}: {cause}') from error
 

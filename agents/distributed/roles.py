@@ -4,10 +4,11 @@ Beside them there is the replay server, a process of its own (`replay.reverb_ser
 driver that watches them all.
 """
 
-import os
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
+
+import jax
 
 from agents.distributed.job import Job
 
@@ -44,6 +45,7 @@ def run(role: str, arguments: tuple[Any, ...], stop: threading.Event,
         report: Callable[..., None]) -> bool:
   """Runs a role to its end in this process; whether it did all there was to do."""
   if role != LEARNER:
-    os.environ['JAX_PLATFORMS'] = 'cpu'  # an accelerator is the learner's
+    # An accelerator is the learner's. JAX was imported with this, so that its variable is too late.
+    jax.config.update('jax_platforms', 'cpu')
   job, *rest = arguments
   return ROLES[role](Job(*job), *rest, stop, report)
