@@ -127,6 +127,11 @@ class Run:
     return [row[-1] for row in self.engine.started if row[0] == name]
 
 
+def save(root, frame):
+  tensors = {'x': np.zeros(1)}
+  checkpoint.save(root, frame, tensors, {}, lambda folder: folder.mkdir(), tensors)
+
+
 def wait_until(condition):
   until = time.monotonic() + DEADLINE
   while not condition():
@@ -153,7 +158,7 @@ def test_server_and_learner_go_back_to_the_newest_checkpoint_together(
   def learner(the_job, stop, report):
     if the_job.frame == 20:
       return True
-    (run.checkpoints / '20').mkdir(parents=True)
+    save(run.checkpoints, 20)
     if victim == 'server':
       run.server_end = 'it ended with status -9'
     else:
@@ -169,9 +174,8 @@ def test_server_and_learner_go_back_to_the_newest_checkpoint_together(
 
 def test_server_and_learner_pass_over_a_damaged_checkpoint_together(tmp_path, monkeypatch):
   run = Run(tmp_path, monkeypatch, lambda *_: True)
-  tensors = {'x': np.zeros(1)}
   for frame in (10, 20):
-    checkpoint.save(run.checkpoints, frame, tensors, {}, lambda folder: folder.mkdir(), tensors)
+    save(run.checkpoints, frame)
   (run.checkpoints / '20' / checkpoint.STATE).write_text('{"cut')
   assert run.driver.run()
   assert run.served == [run.checkpoints / '10' / 'replay']

@@ -60,7 +60,7 @@ def test_set_is_stronger_than_a_parameter_and_than_a_field():
     (['l2(strength=much)'], {}, 'l2.strength=much: must be a number'),
     (['l2(scope=some)'], {}, 'l2.scope=some: must be one of all, kernels'),
     (['wd(strength=-1)'], {}, 'weight_decay=-1.0: must be at least 0'),
-    (['l2(strength=nan)'], {}, 'l2.strength=nan: must be above 0'),
+    (['l2(strength=nan)'], {}, 'l2.strength=nan: must be a number'),
     ([], {'l2.scope': 'all'},
      'set=l2.scope: must be of an intervention in use; add --interventions=l2')])
 def test_what_cannot_be_is_refused(words, overrides, message):
