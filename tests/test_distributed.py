@@ -172,6 +172,28 @@ def test_server_and_learner_go_back_to_the_newest_checkpoint_together(
   assert run.generations('actor-0') == [0, 1]
 
 
+@pytest.mark.parametrize('name', ['actor-1', 'evaluator', 'learner'])
+def test_one_that_says_nothing_is_taken_for_dead(tmp_path, monkeypatch, name):
+  monkeypatch.setattr(driver, '_WATCH_SECONDS', 0.01)
+  monkeypatch.setattr(driver, '_SILENT_SECONDS', 1.0)
+
+  def learner(the_job, stop, report):
+    if len(run.engine.jobs) == 2:
+      return True
+    wait_until(lambda: name in run.engine.spoken)
+    run.engine.hung.add(name)
+    if name == 'learner':
+      return not stop.wait(DEADLINE)
+    wait_until(lambda: run.generations(name) == [0, 1])
+    return True
+  run = Run(tmp_path, monkeypatch, learner)
+  assert run.driver.run()
+  assert len(run.served) == (2 if name == 'learner' else 1)
+  others = {'actor-0', 'actor-1', 'evaluator'} - {name}
+  if name != 'learner':
+    assert all(run.generations(other) == [0] for other in others)
+
+
 def test_server_and_learner_pass_over_a_damaged_checkpoint_together(tmp_path, monkeypatch):
   run = Run(tmp_path, monkeypatch, lambda *_: True)
   for frame in (10, 20):

@@ -33,6 +33,8 @@ class ThreadEngine:
     self._news = threading.Condition()
     self.started = []  # (name, arguments after the job), in order
     self.jobs = []  # of the learner's starts
+    self.hung = set()  # names of those that say nothing, until they are killed
+    self.spoken = set()  # names of those that once did
 
   def start(self, name, role, arguments):
     job, *rest = arguments
@@ -62,7 +64,8 @@ class ThreadEngine:
     with self._news:
       self._news.wait_for(lambda: self._events, timeout_s)
       said = [driver.Event(name, said=one.say()._replace(records=[]))
-              for name, one in self._hosts.items()]
+              for name, one in self._hosts.items() if name not in self.hung]
+      self.spoken |= {event.name for event in said}
       events, self._events = said + self._events, []
       return events
 
@@ -73,6 +76,7 @@ class ThreadEngine:
     with self._news:
       self._events = [event for event in self._events if event.name != name]
       one = self._hosts.pop(name, None)
+      self.hung.discard(name)
     if one:
       _end(one, name)
 

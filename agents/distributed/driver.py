@@ -18,6 +18,7 @@ from agents.display import Display, log
 from agents.distributed import host, roles
 
 _WATCH_SECONDS = 0.5
+_SILENT_SECONDS = 120.0  # after which what runs is taken for hung; every watch hears it
 _SAVE_SECONDS = 600.0  # that a learner may take to save once it is asked to stop
 _PLACE_SECONDS = 60.0  # before it is said that a role has no place yet
 _MAX_EPOCHS = 3  # that may end without a new checkpoint
@@ -126,6 +127,8 @@ class _Epoch:
     self._newest, self._running = newest, {}  # name -> when it was started, 0 once it has spoken
     self._due: dict[str, float] = {}  # when to start again what has died
     self._stopping_until = 0.0
+    self._heard: dict[str, float] = {}  # when each was heard last
+    self._looked = time.monotonic()
 
   def run(self) -> bool | None:
     """True: done. False: stopped and saved. None: another epoch must follow."""
@@ -158,7 +161,8 @@ class _Epoch:
 
   def _watch(self, served: Served) -> bool | None:
     while True:
-      for event in self._engine.watch(_WATCH_SECONDS):
+      events = self._engine.watch(_WATCH_SECONDS)
+      for event in [*events, *self._silent(events)]:
         if event.said:
           self._tell(event.name, event.said)
         if event.end or event.death:
@@ -171,6 +175,22 @@ class _Epoch:
         return self._over(f'the replay server is dead: {end}')
       self._heed_stop()
       self._start_due()
+
+  def _silent(self, events: list[Event]) -> list[Event]:
+    """Ends those that have long said nothing: alive, perhaps, but stopped or hung."""
+    now, looked = time.monotonic(), self._looked
+    self._looked = now
+    self._heard |= {event.name: now for event in events if event.said}
+    for event in events:
+      if event.end or event.death:
+        self._heard.pop(event.name, None)
+    if now - looked > _SILENT_SECONDS / 2:  # it is this process that was stopped
+      self._heard = dict.fromkeys(self._heard, now)
+    found = [name for name, when in self._heard.items() if now - when > _SILENT_SECONDS]
+    for name in found:
+      self._engine.kill(name)
+      del self._heard[name]
+    return [Event(name, death=f'it said nothing for {_SILENT_SECONDS:g} s') for name in found]
 
   def _tell(self, name: str, said: host.Said) -> None:
     if self._running.get(name):
