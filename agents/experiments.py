@@ -7,7 +7,7 @@ others are the controlled experiments of Lyle et al. 2024 (arXiv 2402.18762) and
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from agents import findings, interventions
+from agents import choice, findings, interventions
 
 
 class Arm(NamedTuple):
@@ -76,6 +76,13 @@ _MITIGATIONS = _WAYS | {
     and all(parameter.field != 'distribution' for parameter in row.parameters.values())}
 
 
+_BOTH = ('ln', 'l2')
+_ADDITIONS = {'ln+l2': Arm('ln,l2')} | {
+    f'+{name}': Arm(f'ln,l2,{name}') for name in _MITIGATIONS
+    if name in interventions.TABLE and name not in _BOTH
+    and not choice.excluded(name).keys() & set(_BOTH)}
+
+
 _OUTPUTS = {
     'regression': '', 'two-hot': 'so(target=two_hot)', 'smoothed': 'so(target=two_hot),ls'}
 
@@ -117,6 +124,11 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     'interventions': Experiment(
         'Does any intervention, alone, keep plasticity as LayerNorm and L2 together do? (figure 4)',
         'random_labels', arms=_MITIGATIONS, claims=(_BOTH_ARE_BEST,), small=_small(8, 600, 640)),
+    'interventions_with_ln_l2': Experiment(
+        'Does any intervention add to LayerNorm and L2 together? (figure 4)',
+        'random_labels', arms=_ADDITIONS,
+        claims=(Claim('no addition is better than LayerNorm and L2 alone',
+                      findings.best_or_tied('ln+l2')),), small=_small(8, 300, 320)),
     'target_offset': Experiment(
         'Does a large mean of the regression targets cost what is learned after it? '
         '(figures 1 left, 13 to 15)', 'target_offset',
