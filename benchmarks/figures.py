@@ -74,8 +74,9 @@ def _full_sizes() -> list[str]:
 
 
 def write_index(folder: pathlib.Path) -> None:
-  """README.md: the reports one after the other, in the table's order."""
-  text = [_ABOUT, *_full_sizes(), '']
+  """README.md: notes.md, written by hand, and the reports in the table's order."""
+  notes = folder / 'notes.md'
+  text = [_ABOUT, *_full_sizes(), '', notes.read_text() if notes.exists() else '']
   for name in experiments.EXPERIMENTS:
     report = folder / name / 'report.md'
     if report.exists():
