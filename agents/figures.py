@@ -16,7 +16,8 @@ _MOST_COLOURS = 10
 
 def draw(curves: curves_lib.Curves) -> figure_lib.Figure:
   """Means and ranges over seeds, over the run (left) and over its last quarter (right)."""
-  figure = figure_lib.Figure(figsize=(9, 3.6), layout='constrained')
+  height = max(3.6, 0.2 * len(curves.values))  # a line for each way
+  figure = figure_lib.Figure(figsize=(9, height), layout='constrained')
   left, right = figure.subplots(1, 2, width_ratios=(1.4, 1))
   ranked = curves_lib.ranked(curves)
   for i, (name, values) in enumerate(curves.values.items()):
