@@ -118,7 +118,7 @@ class RemoteReplay(reverb_replay.ReverbReplay):
     """See `types.Replay`."""
     sample = super().sample(batch_size)
     self._kept.append(sample.transition)
-    while _num_transitions(list(self._kept)[1:]) >= self._num_kept:
+    while self._kept and _num_transitions(list(self._kept)[1:]) >= self._num_kept:
       self._kept.popleft()
     return sample
 
