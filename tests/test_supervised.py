@@ -283,8 +283,8 @@ def test_an_experiment_can_be_made_longer_also_from_a_damaged_checkpoint(
   assert [row['iteration'] for row in rows] == ['0', '1', '2']
   # Alone, not side by side with the other seed: the same numbers up to rounding.
   before = runs.rows(experiment / 'ln' / 'seed1' / 'results.csv')
-  for row, before in zip(rows[:2], before, strict=True):
-    assert float(row['mean_loss']) == pytest.approx(float(before['mean_loss']), rel=1e-4)
+  for row, old in zip(rows[:2], before, strict=True):
+    assert float(row['mean_loss']) == pytest.approx(float(old['mean_loss']), rel=1e-4)
 
 
 @pytest.mark.parametrize('size', [[], ['--full']])
