@@ -14,6 +14,8 @@ import jax
 import numpy as np
 from safetensors import numpy as safetensors
 
+from agents.display import log
+
 TENSORS, STATE, REPLAY = 'learner.safetensors', 'state.json', 'replay'
 INPUTS = 'probe.safetensors'  # what a probe is made on
 _SUMS = 'sums.json'  # of every other file its size and checksum
@@ -153,6 +155,17 @@ def set_aside_damaged(root: pathlib.Path) -> list[CheckpointError]:
     raise CheckpointError(
         f'{root}: must have a checkpoint to go on from; damaged: {_listed(found)}')
   return found
+
+
+def newest_whole(root: pathlib.Path) -> pathlib.Path | None:
+  """The newest that is as it was written; what is not is set aside, and that is said.
+
+  Raises:
+    CheckpointError: see `set_aside_damaged`.
+  """
+  for error in set_aside_damaged(root):
+    log.warning('a damaged checkpoint is set aside: %s', error)
+  return newest(root)
 
 
 def _listed(damages: list[CheckpointError]) -> str:

@@ -9,7 +9,6 @@ from agents import checkpoint, command_line, display, memory, parts, run_folder,
 from agents import trainer as trainer_lib
 from probes import report
 from replay import factory
-from replay import types as replay_types
 
 log = display.log
 
@@ -46,8 +45,8 @@ def _one_process(
     stop: threading.Event) -> Iterator[Callable[[], bool]]:
   """Builds the parts of a run of this process alone; what it yields trains."""
   config = command.config
-  run_parts = parts.build(
-      config, domain.task(config), lambda signature: _make_replay(command, run_id, signature))
+  run_parts = parts.build(config, domain.task(config), lambda signature: memory.make_replay(
+      config, signature, run_id, command.replay_port, command.folder))
   if factory.default_kind() == 'local':
     log.info('Reverb is not installed here: the replay is local')
 
@@ -59,20 +58,6 @@ def _one_process(
 
   with contextlib.closing(run_parts.env), contextlib.closing(run_parts.replay):
     yield train
-
-
-def _make_replay(
-    command: command_line.Command, run_id: str,
-    signature: replay_types.Signature) -> replay_types.Replay:
-  """Says how much memory the replay will take, refuses what cannot fit, then makes it."""
-  config = command.config
-  settings = parts.replay_settings(config)
-  memory.check(config, signature, settings)
-  # A Reverb server saves beside the run, so that its files only have to be moved.
-  scratch = command.folder.parent
-  scratch.mkdir(parents=True, exist_ok=True)
-  return factory.make(
-      config.replay, signature, settings, run_id, command.replay_port, scratch)
 
 
 def _run(folder: pathlib.Path, train: Callable[[], bool]) -> int:

@@ -6,13 +6,12 @@ import numpy as np
 
 from agents import experiments, findings
 
+LOGARITHMIC = ('squared_error', 'mean_squared_error', 'feature_top', 'sharpness')
 # What makes numbers of a metric the more the better; of the others they are so.
 _MERITS = {
-    **dict.fromkeys(('squared_error', 'mean_squared_error', 'feature_top', 'sharpness'),
-                    lambda values: -np.log10(values)),  # by orders of magnitude
+    **dict.fromkeys(LOGARITHMIC, lambda values: -np.log10(values)),  # by orders of magnitude
     **dict.fromkeys(('plasticity_lost', 'dead/total', 'linear/total', 'mean_loss'),
                     lambda values: -values)}
-LOGARITHMIC = ('squared_error', 'mean_squared_error', 'feature_top', 'sharpness')
 
 
 class Curves(NamedTuple):

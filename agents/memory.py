@@ -4,7 +4,7 @@ import pathlib
 
 import psutil
 
-from agents import errors
+from agents import errors, parts
 from agents.config import Config
 from agents.display import log
 from replay import factory
@@ -48,6 +48,25 @@ def check(
            f'{filled.capacity:,}', _gigabytes(free))
   if high > free:
     log.warning('replay: may not fit where frames compress badly')
+
+
+def make_replay(
+    config: Config, signature: replay_types.Signature, run_id: str, port: int,
+    folder: pathlib.Path) -> replay_types.Replay:
+  """Says how much memory the replay of a run in `folder` takes, refuses what cannot fit, makes it.
+
+  Raises:
+    UsageError: see `check`.
+  """
+  settings = parts.replay_settings(config)
+  check(config, signature, settings)
+  return factory.make(config.replay, signature, settings, run_id, port, scratch(folder))
+
+
+def scratch(folder: pathlib.Path) -> pathlib.Path:
+  """Where the Reverb server of a run saves: beside it, so that its files only have to be moved."""
+  folder.parent.mkdir(parents=True, exist_ok=True)
+  return folder.parent
 
 
 def _gigabytes(size: float) -> str:

@@ -54,11 +54,16 @@ class EpisodeTracker:
     As in dqn_zoo, where no episode has finished the mean is that of the running ones so far, and
     NaN where no step was taken.
     """
-    returns = self._finished or (self._running if self.num_steps else [])
-    mean = float(np.mean(returns)) if returns else math.nan
-    count = len(self._finished)
+    running = self._running if self.num_steps else []
+    finished, _ = self.drain()
+    returns = finished or running
+    return float(np.mean(returns)) if returns else math.nan, len(finished)
+
+  def drain(self) -> tuple[list[float], int]:
+    """Returns of the finished episodes, and agent steps; starts counting anew."""
+    drained = self._finished, self.num_steps
     self._finished, self.num_steps = [], 0
-    return mean, count
+    return drained
 
   def state(self) -> dict[str, Any]:
     """What `restore` needs, as JSON."""

@@ -90,6 +90,12 @@ def describe(
       player=loop.Player(model.agent, action_map), signature=signature)
 
 
+def describe_task(config: Config, task: Task) -> Parts:
+  """The same, by an environment that is made for it and closed."""
+  with contextlib.closing(task.make_env(1, config.seed)) as env:
+    return describe(config, task, env)
+
+
 def make_accumulator(
     config: Config, env: dm_env.Environment, num_streams: int) -> accumulator_lib.Accumulator:
   """What turns the timesteps of `num_streams` environments into transitions."""

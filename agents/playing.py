@@ -7,7 +7,6 @@ same run to the bit.
 import contextlib
 import functools
 import math
-import pathlib
 import threading
 from collections.abc import Callable
 
@@ -15,8 +14,6 @@ import dm_env
 
 from agents import memory, parts, run_folder, supervised_cli, trainer
 from agents.config import Config
-from replay import factory
-from replay import types as replay_types
 
 
 def train(
@@ -32,7 +29,9 @@ def train(
   model = None  # the first seed's, which is all seeds'
   for config, folder in zip(arm.configs, arm.folders, strict=True):
     task = parts.Task(functools.partial(make_env, config), lambda episode_return: math.nan)
-    built = parts.build(config, task, functools.partial(_make_replay, config, folder), model)
+    make_replay = functools.partial(
+        memory.make_replay, config, run_id=run_folder.new_id(), port=0, folder=folder)
+    built = parts.build(config, task, make_replay, model)
     model = built.model
     with (contextlib.closing(built.env), contextlib.closing(built.replay),
           contextlib.closing(trainer.Trainer(built, folder, stop)) as run):
@@ -40,11 +39,3 @@ def train(
         return False
   return True
 
-
-def _make_replay(
-    config: Config, folder: pathlib.Path,
-    signature: replay_types.Signature) -> replay_types.Replay:
-  settings = parts.replay_settings(config)
-  memory.check(config, signature, settings)
-  return factory.make(
-      config.replay, signature, settings, run_folder.new_id(), scratch=folder.parent)

@@ -101,8 +101,7 @@ def _learn(
   lanes = [supervised.Lane(one, folder, stream.task)
            for one, folder, stream in zip(arm.configs, arm.folders, made, strict=True)]
   for lane in lanes:
-    for error in checkpoint.set_aside_damaged(lane.folder / 'checkpoints'):
-      log.warning('a damaged checkpoint is set aside: %s', error)
+    checkpoint.newest_whole(lane.folder / 'checkpoints')
   together = supervised.side_by_side(config)
   groups = supervised.alike(lanes) if together else [[lane] for lane in lanes]
   return all(supervised.Trainer(group, program, stop).run() for group in groups)

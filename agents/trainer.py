@@ -38,9 +38,7 @@ class Trainer:
     self._config = parts.config
     self._episodes = metrics.EpisodeTracker(parts.signature.num_streams)
     self._means = metrics.Means()
-    for error in checkpoint.set_aside_damaged(folder / 'checkpoints'):
-      log.warning('a damaged checkpoint is set aside: %s', error)
-    newest = checkpoint.newest(folder / 'checkpoints')
+    newest = self._newest(folder / 'checkpoints')
     rows = {'results': 0, 'probes': 0}
     if newest:
       self._state, counters = snapshot.restore(newest, parts)
@@ -105,6 +103,10 @@ class Trainer:
       self._save()
       self._film()
     return not self._stop.is_set()
+
+  def _newest(self, root: pathlib.Path) -> pathlib.Path | None:
+    """The checkpoint to go on from."""
+    return checkpoint.newest_whole(root)
 
   def _steps(self) -> Iterator[loop.Progress]:
     parts = self._parts

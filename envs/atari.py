@@ -57,8 +57,7 @@ class Games:
   segment_steps = 20_000
 
   def __init__(self, game: str, protocol: protocols.AtariProtocol, num_envs: int):
-    if num_envs < 1:
-      raise ValueError(f'num_envs={num_envs}: must be at least 1')
+    batched.check_least(num_envs=(num_envs, 1))
     self.name = f'Atari {game}'
     self.num_envs = num_envs
     self._zero_discount_on_life_loss = protocol.zero_discount_on_life_loss

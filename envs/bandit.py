@@ -33,11 +33,8 @@ class Bandits:
   segment_steps = 0
 
   def __init__(self, task: tasks.Task, num_classes: int, num_envs: int, episode_steps: int):
-    for argument, value, least in (
-        ('num_classes', num_classes, 2), ('num_envs', num_envs, 1),
-        ('episode_steps', episode_steps, 1)):
-      if value < least:
-        raise ValueError(f'{argument}={value}: must be at least {least}')
+    batched.check_least(
+        num_classes=(num_classes, 2), num_envs=(num_envs, 1), episode_steps=(episode_steps, 1))
     if task.targets.dtype.kind != 'i':
       raise ValueError(f'targets={task.targets.dtype}: must be classes, whole numbers')
     if not 0 <= task.targets.min() <= task.targets.max() < num_classes:

@@ -222,6 +222,13 @@ class Environment(dm_env.Environment):
                                f'{wrong.tolist()} is not finite; every {what} must be')
 
 
+def check_least(**arguments: tuple[int, int]) -> None:
+  """Raises ValueError where a value, given as (value, least), is below its least."""
+  for name, (value, least) in arguments.items():
+    if value < least:
+      raise ValueError(f'{name}={value}: must be at least {least}')
+
+
 def push(stacks: np.ndarray, frames: np.ndarray, is_first: np.ndarray) -> np.ndarray:
   """Stacks [N, S, *frame] with new last `frames` [N, *frame], all others zeros where `is_first`."""
   stacks = np.concatenate([stacks[:, 1:], frames[:, None]], axis=1)

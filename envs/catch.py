@@ -28,10 +28,7 @@ class Boards:
   segment_steps = 0
 
   def __init__(self, num_envs: int, rows: int, columns: int, pixels: bool):
-    for argument, value, least in (
-        ('num_envs', num_envs, 1), ('rows', rows, 2), ('columns', columns, 1)):
-      if value < least:
-        raise ValueError(f'{argument}={value}: must be at least {least}')
+    batched.check_least(num_envs=(num_envs, 1), rows=(rows, 2), columns=(columns, 1))
     self.num_envs = num_envs
     self.stack = 4 if pixels else 1
     self._rows, self._columns, self._pixels = rows, columns, pixels

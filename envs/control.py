@@ -97,8 +97,7 @@ class Tasks:
   segment_steps = 0
 
   def __init__(self, task: str, num_envs: int, pixels: bool = False):
-    if num_envs < 1:
-      raise ValueError(f'num_envs={num_envs}: must be at least 1')
+    batched.check_least(num_envs=(num_envs, 1))
     domain, name = _tasks()[task]
     self.name = f'Control {task}'
     self.num_envs = num_envs

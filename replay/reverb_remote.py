@@ -1,7 +1,6 @@
 """A Reverb server whose clients are other processes, and their side of it."""
 
 import collections
-import json
 import logging
 import math
 import os
@@ -43,12 +42,10 @@ def serve(
     ReplayError: it did not start, or not as it was asked to.
   """
   reverb_client.check_port(port)
-  run_ids, saved = [run_id], None
-  if checkpoint:
-    saved = str((checkpoint / 'reverb').resolve())
-    run_ids += json.loads((checkpoint / 'state.json').read_text())['run_ids']
   spec = reverb_server.Spec(
-      signature, settings, tuple(dict.fromkeys(run_ids)), port, saved, os.getpid(), slots, queues)
+      signature, settings, (run_id,), port, None, os.getpid(), slots, queues)
+  if checkpoint:
+    spec = reverb_replay.continued(spec, checkpoint)
   server = reverb_server.launch(spec, scratch, START_SECONDS)
   logging.warning('the replay server listens on port %d of all network interfaces, without '
                   'authentication: who reaches it can read, change and delete the replay',
@@ -141,9 +138,7 @@ class RemoteReplay(reverb_replay.ReverbReplay):
 
   def restore(self, folder: pathlib.Path) -> None:
     """See `types.Replay`: what the learner keeps; `serve` has given the server the rest."""
-    state: dict[str, Any] = json.loads((folder / 'state.json').read_text())
-    types.check_same('signature', state['signature'], self._signature)
-    types.check_same('settings', state['settings'], self._settings)
+    state = self._saved_state(folder)
     self._max_priority, self.num_refused = state['max_priority'], state['num_refused']
     self._set_mean_weight(state['mean_weight'])
 

@@ -64,6 +64,14 @@ class _Tape:
     return history['frames'][end - length:end or None]
 
 
+def continued(spec: reverb_server.Spec, folder: pathlib.Path) -> reverb_server.Spec:
+  """The spec of a server that goes on from what `ReverbReplay.save` wrote into `folder`."""
+  state = json.loads((folder / 'state.json').read_text())
+  # It must have every table of its checkpoint, also those of the runs that wrote it.
+  run_ids = tuple(dict.fromkeys([spec.run_ids[0], *state['run_ids']]))
+  return spec._replace(run_ids=run_ids, checkpoint=str((folder / 'reverb').resolve()))
+
+
 class ReverbReplay:
   """Keeps `types.Replay`'s protocol, in a server process of its own.
 
@@ -171,21 +179,22 @@ class ReverbReplay:
 
   def restore(self, folder: pathlib.Path) -> None:
     """See `types.Replay`. Starts another server, since only a new one can load a checkpoint."""
-    state = json.loads((folder / 'state.json').read_text())
-    types.check_same('signature', state['signature'], self._signature)
-    types.check_same('settings', state['settings'], self._settings)
+    state = self._saved_state(folder)
     windows = np.load(folder / 'windows.npy', allow_pickle=False)
     self.close()
-    # A server must have every table of its checkpoint, also those of the runs that wrote it.
-    run_ids = tuple(dict.fromkeys([self._spec.run_ids[0], *state['run_ids']]))
-    checkpoint = str((folder / 'reverb').resolve())
-    self._open(self._spec._replace(run_ids=run_ids, checkpoint=checkpoint), windows,
-               state['episode_lengths'])
+    self._open(continued(self._spec, folder), windows, state['episode_lengths'])
     self._max_priority, self.num_refused = state['max_priority'], state['num_refused']
     self._mean_weight = state.get('mean_weight', self._mean_weight)  # Older folders lack it.
     if self._size != state['size']:
       raise types.ReplayError(f'{folder}: {state["size"]} transitions were saved, '
                               f'but the server loaded {self._size}')
+
+  def _saved_state(self, folder: pathlib.Path) -> dict[str, Any]:
+    """What `save` wrote of a replay like this one."""
+    state = json.loads((folder / 'state.json').read_text())
+    types.check_same('signature', state['signature'], self._signature)
+    types.check_same('settings', state['settings'], self._settings)
+    return state
 
   def close(self) -> None:
     """See `types.Replay`."""

@@ -9,7 +9,7 @@ import dm_env
 import jax
 import numpy as np
 
-from agents import loop
+from agents import metrics
 from agents import parts as parts_lib
 from agents.display import log
 from agents.distributed import epsilon, job, letters
@@ -104,26 +104,16 @@ class Reports:
   def __init__(self, client: letters.Client, who: tuple[int, int, int], num_envs: int):
     """Args: `who` is the epoch, the actor's number and its generation."""
     self._client, self._who, self._sent = client, who, 0
-    self._running = np.zeros(num_envs)
+    self._episodes, self._means = metrics.EpisodeTracker(num_envs), metrics.Means()
     self._sent_at = time.monotonic()
-    self._clear()
-
-  def _clear(self) -> None:
-    self._finished: list[float] = []
-    self._num_steps, self._values = 0, []
 
   def add(self, timestep: dm_env.TimeStep) -> None:
     """Counts a batched timestep."""
-    self._num_steps += loop.count_steps(timestep)
-    for i, step_type in enumerate(timestep.step_type):
-      first = step_type == dm_env.StepType.FIRST
-      self._running[i] = 0.0 if first else self._running[i] + timestep.reward[i]
-      if step_type == dm_env.StepType.LAST:
-        self._finished.append(float(self._running[i]))
+    self._episodes.add(timestep)
 
   def add_values(self, values: jax.Array) -> None:
     """Counts greedy values, [N]."""
-    self._values.append(values)
+    self._means.add({'state_value': values})
 
   def are_due(self) -> bool:
     """Whether the last ones were sent some time ago."""
@@ -132,8 +122,7 @@ class Reports:
   def send(self, num_updates: int) -> None:
     """Tells all that was not told before; `num_updates` is the age of the weights."""
     self._sent, self._sent_at = self._sent + 1, time.monotonic()
-    values = np.concatenate([np.zeros(0), *jax.device_get(self._values)])
-    mean = float(values.mean()) if len(values) else np.nan
-    header = (*self._who, self._sent, self._num_steps, mean, num_updates)
-    self._client.put(job.REPORTS, header, np.array(self._finished, np.float64).tobytes())
-    self._clear()
+    finished, num_steps = self._episodes.drain()
+    value = self._means.take(('state_value',))['state_value']
+    header = (*self._who, self._sent, num_steps, value, num_updates)
+    self._client.put(job.REPORTS, header, np.array(finished, np.float64).tobytes())

@@ -91,13 +91,10 @@ class Driver:
     Raises:
       RunError: it cannot go on.
     """
-    tries, last = 0, None
+    tries, last, root = 0, None, self.folder / 'checkpoints'
     try:
       while True:
-        # Before server and learner look, which must see the same one.
-        for error in checkpoint.set_aside_damaged(self.folder / 'checkpoints'):
-          log.warning('a damaged checkpoint is set aside: %s', error)
-        newest = newest_of(self.folder)
+        newest = checkpoint.newest_whole(root)  # for server and learner alike
         tries, last = (tries if newest == last else 0), newest
         if tries >= _MAX_EPOCHS:
           raise errors.RunError(f'{tries} starts in a row came to no checkpoint: {self.cause}')
@@ -107,16 +104,11 @@ class Driver:
         tries += 1
         if self.stop.is_set():
           raise errors.RunError(f'stopped, but not saved: {self.cause}')
-        where = newest_of(self.folder)
-        log.warning('starting server, learner and all others again from %s', where or 'nothing')
+        log.warning('starting server, learner and all others again from %s',
+                    checkpoint.newest(root) or 'nothing')
     finally:
       if self._display:
         self._display.close()
-
-
-def newest_of(folder: pathlib.Path) -> pathlib.Path | None:
-  """The newest checkpoint of a run folder."""
-  return checkpoint.newest(folder / 'checkpoints')
 
 
 class _Epoch:

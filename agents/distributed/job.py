@@ -58,12 +58,7 @@ def task(job: Job) -> parts.Task:
 
 def describe(job: Job) -> parts.Parts:
   """The run's parts without environment, accumulator and replay."""
-  the_config, the_task = config(job), task(job)
-  env = the_task.make_env(1, the_config.seed)
-  try:
-    return parts.describe(the_config, the_task, env)
-  finally:
-    env.close()
+  return parts.describe_task(config(job), task(job))
 
 
 def replay_settings(the_config: Config) -> replay_types.Settings:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from agents import loop, metrics
+from agents import checkpoint, loop, metrics
 from agents import parts as parts_lib
 from agents.display import log
 from agents.distributed import epsilon, evaluations, flow, job, letters, prefetch
@@ -91,6 +91,9 @@ class RemoteTrainer(Trainer):
       self._stop.wait(_POLL_SECONDS)
     self._note_flow()
     return not self._waiting.frames()
+
+  def _newest(self, root: pathlib.Path) -> pathlib.Path | None:
+    return checkpoint.newest(root)  # The driver has looked whether it is whole.
 
   def _steps(self) -> Iterator[loop.Progress]:
     config = self._config

@@ -19,21 +19,16 @@ def opened(
   """Joins or starts the cluster; what it yields runs the run, as `Trainer.run` does.
 
   Raises:
-    UsageError: the replay cannot fit in memory, or its port is taken.
+    UsageError: the replay cannot fit in memory.
     RunError: there is no cluster.
   """
-  config, task = command.config, domain.task(command.config)
-  env = task.make_env(1, config.seed)
-  signature = parts_lib.describe(config, task, env).signature
-  env.close()
+  config = command.config
+  signature = parts_lib.describe_task(config, domain.task(config)).signature
   settings = job.replay_settings(config)
   memory.check(config, signature, settings)
-  factory.check(config.replay, command.replay_port)
   remote = factory.remote()
   from agents.distributed import ray_engine
-  # A Reverb server saves beside the run, so that its files only have to be moved.
-  scratch = command.folder.parent
-  scratch.mkdir(parents=True, exist_ok=True)
+  scratch = memory.scratch(command.folder)
   with ray_engine.opened(command.ray_address, config.num_actors + 1) as engine:
     def serve(checkpoint: pathlib.Path | None) -> driver.Served:
       server = remote.serve(
