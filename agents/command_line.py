@@ -1,6 +1,7 @@
 """The command line that every training script shares: flags in, a checked Command out."""
 
 import importlib.util
+import math
 import pathlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -38,6 +39,19 @@ def _lengths(unit: str) -> dict[str, tuple[str, str, int]]:
       'checkpoint_every': (f'checkpoint_every_{unit}', f'{unit} between checkpoints{off}', 0)}
 
 
+class Resources(NamedTuple):
+  """What Ray sets aside for a role, in its units."""
+  actor_cpus: float = 1.0  # the evaluator's, too
+  learner_cpus: float = 0.0
+  learner_gpus: float | None = None  # None: one, where the cluster has any
+
+
+_RESOURCES = {
+    'actor_cpus': 'CPUs that Ray sets aside for each actor and the evaluator (default: 1)',
+    'learner_cpus': 'CPUs of the learner (default: 0, so that there is always a place for it)',
+    'learner_gpus': 'GPUs of the learner (default: 1 where the cluster has any)'}
+
+
 def define_flags(domain: Domain, to: flags.FlagValues) -> None:
   """Defines the shared flags; lengths are in the domain's unit, which stands in their names."""
   defaults = presets.DOMAINS[domain.name]
@@ -62,6 +76,8 @@ def define_flags(domain: Domain, to: flags.FlagValues) -> None:
          'processes that act, beside a learner, an evaluator and a replay server; 0: one process')
   define(string, 'ray_address', '',
          'Ray cluster that actors are placed on, as host:port or auto; default: this machine')
+  for name, text in _RESOURCES.items():
+    define(flags.DEFINE_float, name, None, text)
   define(integer, 'seed', 1, 'of everything random in the run')
   define(string, 'run_dir', '', 'folder of the run; default: runs/TASK/AGENT+INTERVENTIONS/…')
   define(boolean, 'resume', False, 'continue the run in --run_dir')
@@ -94,6 +110,7 @@ class Command(NamedTuple):
   replay_port: int
   video: bool
   ray_address: str = ''  # empty: a cluster of this machine alone
+  resources: Resources = Resources()
 
 
 def parse(domain: Domain, argv: Sequence[str]) -> Command | str:
@@ -140,15 +157,16 @@ def _resolve(domain: Domain, values: flags.FlagValues) -> Command:
   stored = run_folder.check(folder, config, values.resume)
   _check_actors(config, values)
   return Command(config, folder, stored, tuple(track), values.replay_port, values.video,
-                 values.ray_address)
+                 values.ray_address, _resources(values))
 
 
 def _check_actors(config: Config, values: flags.FlagValues) -> None:
   """Refuses what several processes cannot do here."""
   if not config.num_actors:
-    if values.ray_address:
-      raise errors.UsageError(
-          f'ray_address={values.ray_address}: needs --num_actors of at least 1')
+    for name in ('ray_address', *_RESOURCES):
+      if values[name].value not in ('', None):
+        raise errors.UsageError(
+            f'{name}={values[name].value}: needs --num_actors of at least 1')
     return
   if not re.fullmatch(r'|auto|[^\s/:]+:\d{1,5}', values.ray_address):
     raise errors.UsageError(f'ray_address={values.ray_address}: must be auto or host:port')
@@ -158,6 +176,14 @@ def _check_actors(config: Config, values: flags.FlagValues) -> None:
     raise errors.UsageError(
         f"num_actors={config.num_actors}: needs the extra 'distributed', as in "
         "pip install '.[reverb,distributed]' --constraint=constraints-reverb.txt")
+
+
+def _resources(values: flags.FlagValues) -> Resources:
+  given = {name: values[name].value for name in _RESOURCES if values[name].value is not None}
+  for name, value in given.items():
+    if not 0 <= value < math.inf:
+      raise errors.UsageError(f'{name}={value:g}: must be at least 0, and finite')
+  return Resources(**given)
 
 
 def _given_lengths(domain: Domain, values: flags.FlagValues) -> dict[str, int]:

@@ -192,9 +192,9 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     'shift_severity': Experiment(
         'Do sudden changes cost more plasticity than gradual ones of the same total? '
         '(figure 1 right)', 'random_labels', probes=1,
-        # With fewer steps, or smaller ones, a copy that learns badly is still unlearning the
-        # outputs that it came with, and the seeds differ by how large these are.
-        settings=dict(probe_optimizer='agent', probe_steps=1_000),
+        # With fewer steps a copy that learns badly is still unlearning the outputs that it came
+        # with, and the seeds differ by how large these are.
+        settings=dict(probe_steps=1_000),
         arms={f'{fraction:g}': Arm(stream=dict(fraction=fraction), changes=round(1 / fraction))
               for fraction in (0.01, 0.1, 1.0)},
         claims=(Claim('the more labels change at once, the more plasticity is lost in the end',
@@ -217,13 +217,11 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         'invariant keep it? (figure 5 right)', 'bandit', metric='eval_episode_return',
         probes=2, arms=_BANDIT,
         # The policy is uniform at random, so that what is learned decides nothing that is seen.
-        # The period is of the order of theirs (1 to 1,000; Lyle et al. 2023), and as there the
-        # probe's optimizer is the agent's own: 200 steps of the small probe's do not bring a fresh
-        # network of this size to the end of the slope.
+        # The period is of the order of theirs (1 to 1,000; Lyle et al. 2023).
         settings=dict(
             _of_returns(0.99), exploration_epsilon_begin=1.0, exploration_epsilon_end=1.0,
             batch_size=32, target_update_period=100, min_replay_size=200, replay_capacity=10_000,
-            num_envs=10, eval_length=100, probe_observations=256, probe_optimizer='agent'),
+            num_envs=10, eval_length=100, probe_observations=256),
         claims=(Claim(
             'by regression more plasticity is lost with a discount of 0.99 than of 0, and more '
             'than by two-hot classification with that discount',

@@ -25,11 +25,13 @@ DOMAINS: Mapping[str, Settings] = {
         replay_capacity=1_000_000, min_replay_size=1_000, batch_size=256, steps_per_update=8,
         target_update_period=100, exploration_epsilon_begin=0.1, exploration_epsilon_end=0.1,
         eval_epsilon=0.0),
-    # Lyle et al. 2024 train with Adam; the rest, which they do not give, is ours.
+    # Lyle et al. 2024 train with Adam; the rest, which they do not give, is ours. A network that
+    # memorized labels has large outputs, which a copy must unlearn first: the small probe's
+    # optimizer is still at it after 200 steps, the agent's own has long done with it.
     'supervised': dict(
         unit='steps', eval_length=2_048, optimizer='adam', learning_rate=1e-3,
         initializer='truncated_fan_in', error_loss='squared', batch_size=128, num_atoms=101,
-        steps_per_update=1),
+        steps_per_update=1, probe_optimizer='agent'),
 }
 
 # What Control from pixels changes, whatever the agent: DecQN's encoder, two ReLU layers, random

@@ -23,6 +23,8 @@ Writer, Column = reverb.TrajectoryWriter, reverb.TrajectoryColumn
 # The sampler below is private: known to work in this version, and not used in another.
 _HAS_NEW_SAMPLER = importlib.metadata.version('dm-reverb') == '0.14.0'
 NO_PROXY = 'no_grpc_proxy'
+_WEDGED_SECONDS = 20.0  # that a table's worker may be at one thing
+_LOOK_SECONDS = 0.2
 _PROXY_VARIABLES = ('grpc_proxy', 'https_proxy', 'http_proxy')
 
 
@@ -107,8 +109,14 @@ class Client:
     return [(item.data[1], item.data[0].tobytes()) for item in drawn]
 
   def checkpoint(self, patience_s: float) -> str:
-    """Writes a checkpoint and returns its folder."""
-    return self._call('write a checkpoint', self._client.checkpoint, patience_s)
+    """Writes a checkpoint and returns its folder; of no wedged table, which could not be read."""
+    task = 'write a checkpoint'
+    before, since = self.info(task), time.monotonic()
+    def works(seconds):
+      time.sleep(min(seconds, _LOOK_SECONDS))
+      return not wedged(before, self.info(task), time.monotonic() - since)
+    self._wait(task, works, self._patience_s)
+    return self._call(task, self._client.checkpoint, patience_s)
 
   def _call(self, task: str, function: Callable[[], Any], patience_s: float = 0) -> Any:
     """Runs a function that has no deadline of its own, in a thread that is left if it hangs."""
@@ -131,10 +139,16 @@ class Client:
 
   def _wait(self, task: str, done: Callable[[float], bool], patience_s: float) -> None:
     """Waits until `done(seconds)` within its seconds, or until the server is dead or wedged."""
-    end = time.monotonic() + patience_s
+    begun = since = time.monotonic()
+    before = None
     while not done(min(1.0, self._deadline_s)):
-      self.info(task)
-      if time.monotonic() > end:
+      tables, now = self.info(task), time.monotonic()
+      stuck = wedged(before, tables, now - since) if before else []
+      if stuck and now - since > _WEDGED_SECONDS:
+        raise self._error(task, f'answers, but its table {stuck[0]} is wedged')
+      if not stuck:
+        before, since = tables, now
+      if now - begun > patience_s:
         raise self._error(task, f'answers, but did not finish within {patience_s:g} s')
 
   def _error(self, task: str, cause: str) -> types.ReplayError:
@@ -166,6 +180,22 @@ def draw(client: reverb.Client, batch_size: int,
     key, probability, table_size, weight, _, frames, scalars = sampler.GetNextTrajectory()
     mean_weight = float(weight) / (float(probability) * int(table_size))
     yield int(key), float(probability), mean_weight, frames, scalars
+
+
+def wedged(before: dict[str, Any], after: dict[str, Any], seconds: float) -> list[str]:
+  """Tables that did nothing, and did not rest, in the seconds between two answers of a server.
+
+  A negative priority ends a table's worker; it is then said to run for ever, while the server
+  answers as before.
+  """
+  def work(table):
+    spent, limiter = table.table_worker_time, table.rate_limiter_info
+    return (spent.sleeping_ms, spent.inserting_ms, spent.sampling_ms,
+            limiter.insert_stats.completed, limiter.sample_stats.completed)
+  return [
+      name for name, table in after.items() if name in before
+      and work(table) == work(before[name]) and 900 * seconds < (
+          table.table_worker_time.running_ms - before[name].table_worker_time.running_ms)]
 
 
 def run_ids_of(tables: dict[str, Any]) -> list[str]:

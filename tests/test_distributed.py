@@ -3,13 +3,14 @@
 import threading
 import time
 
+import dm_env
 import jax
 import numpy as np
 import pytest
 
 import run_control
 from agents import checkpoint, cli, errors
-from agents.distributed import driver, epsilon, evaluations, flow, job, letters, roles
+from agents.distributed import driver, epsilon, evaluations, flow, job, letters, reports, roles
 from tests import catch_runs
 from tests.thread_engine import ThreadEngine
 
@@ -65,6 +66,55 @@ def test_weights_come_back_as_they_were_and_others_are_refused():
   for blob in (letters.pack(other), b'', b'\0' * 200, letters.pack(params)[:-1]):
     with pytest.raises(checkpoint.CheckpointError):
       letters.unpack(template, blob)
+
+
+class Post:
+  """A client that keeps what is sent, and passes it on as Reverb would."""
+
+  def __init__(self):
+    self.sent = []
+
+  def put(self, table, header, blob=b''):
+    assert table == job.REPORTS
+    self.sent.append(([float(number) for number in header], blob))
+
+
+def played(step_types, rewards):
+  for step_type, reward in zip(step_types, rewards, strict=True):
+    yield dm_env.TimeStep(
+        np.array([step_type]), np.array([reward]), np.array([1.0]), np.zeros([1, 2]))
+
+
+def test_what_actors_tell_is_counted_once_and_what_is_lost_is_noticed():
+  post = Post()
+  first, other = (reports.Reports(post, (5, actor, 0), 1) for actor in (0, 1))
+  for timestep in played([0, 1, 2, 0, 1], [0.0, 1.0, 2.0, 0.0, 7.0]):
+    first.add(timestep)
+  first.send(4)
+  for timestep in played([2, 0], [5.0, 0.0]):
+    first.add(timestep)
+  first.send(6)
+  other.send(6)
+  ledger = reports.Ledger()
+  told = ledger.take(*post.sent[0])
+  assert (told.epoch, told.returns, told.num_steps, told.num_updates) == (5, [3.0], 3, 4)
+  assert np.isnan(told.state_value)
+  assert ledger.take(*post.sent[0]) is None  # a second time
+  header, blob = post.sent[1]
+  assert ledger.take(header, blob[:-1] + b'?') is None  # damaged
+  assert ledger.take([*header[:3], float('inf'), *header[4:]], blob) is None
+  assert ledger.rows == {'5/0/0': [1, 3, 1, 0]}
+  restored = reports.Ledger(ledger.rows)
+  assert restored.take(header, blob).returns == [12.0]
+  assert restored.take(*post.sent[2]).returns == []
+  assert restored.rows == {'5/0/0': [2, 4, 2, 0], '5/1/0': [1, 0, 0, 0]}
+  assert ledger.rows['5/0/0'][0] == 1  # the one before is its own
+  for _ in range(3):
+    first.send(6)
+  assert restored.take(*post.sent[-1]) is not None
+  assert restored.rows['5/0/0'] == [5, 4, 2, 2]
+  assert restored.summary() == 'actors told of 2 episodes and 4 steps; 2 reports were lost'
+  assert 'lost' not in ledger.summary() and reports.Ledger().summary()
 
 
 def test_actors_explore_alike_or_as_in_ape_x():
@@ -252,6 +302,9 @@ def test_a_stopped_run_lets_its_learner_save(tmp_path, monkeypatch):
   (['--num_actors=-1'], 'num_actors=-1: must be at least 0; 0 is one process'),
   (['--num_actors=2', '--replay=local'], 'num_actors=2: actors of their own need --replay=reverb'),
   (['--ray_address=auto'], 'ray_address=auto: needs --num_actors of at least 1'),
+  (['--learner_gpus=0'], 'learner_gpus=0.0: needs --num_actors of at least 1'),
+  (['--num_actors=2', '--replay=reverb', '--actor_cpus=-1'], 'actor_cpus=-1: must be at least 0'),
+  (['--num_actors=2', '--replay=reverb', '--learner_cpus=nan'], 'learner_cpus=nan: must be at '),
   (['--num_actors=2', '--replay=reverb', '--ray_address=ray://here:1'],
    'ray_address=ray://here:1: must be auto or host:port'),
   (['--set=actor_epsilon=ape_y'], 'actor_epsilon=ape_y: must be one of same, ape_x'),

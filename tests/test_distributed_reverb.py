@@ -1,20 +1,26 @@
 """Learner, actors and evaluator as threads of this process, around a real replay server."""
 
+import contextlib
 import dataclasses
 import os
+import resource
+import signal
 import threading
 import time
 
 import numpy as np
 import pytest
 
-from agents import checkpoint
+from agents import checkpoint, errors
 from agents import parts as parts_lib
 from agents.distributed import driver, job
 from envs import catch
 from replay import factory, types
 from tests import catch_runs, runs
 from tests.thread_engine import ThreadEngine
+
+reverb = pytest.importorskip('reverb')
+from replay import reverb_client, reverb_server  # noqa: E402 (they need Reverb)
 
 pytestmark = [pytest.mark.reverb, pytest.mark.xdist_group('distributed')]
 
@@ -34,7 +40,7 @@ class Run:
         probe_observations=64) | overrides)
     env = catch.make(1, 1, catch_runs.ROWS)
     self.signature = parts_lib.describe(self.config, None, env).signature
-    self.pids = []
+    self.pids, self.ports = [], []
     self.driver = driver.Driver(
         self.config, folder, self.engine, self.serve, self.make_job, self.stop)
 
@@ -44,6 +50,7 @@ class Run:
         self.signature, job.replay_settings(self.config), 'a-run', 0, self.folder.parent, saved,
         'localhost', job.SLOTS, job.QUEUES)
     self.pids.append(server.endpoint.pid)
+    self.ports.append(server.endpoint.port)
     return driver.Served(tuple(server.endpoint), server.end, lambda: remote.stop(server))
 
   def make_job(self, endpoint, epoch, frame):
@@ -75,6 +82,18 @@ class Run:
     assert not list((self.folder / 'evaluations').iterdir())
 
 
+def wedge(port, signature):
+  """What a client that is not ours can do to a prioritized table, for good."""
+  window = reverb_server.window_length(signature), *signature.frame_shape
+  writer = reverb.Client(f'localhost:{port}').trajectory_writer(1)
+  writer.append({'frames': np.zeros(window, signature.frame_dtype),
+                 'scalars': np.zeros(signature.num_action_dims + 3, np.float32)})
+  item = {name: column[-1] for name, column in writer.history.items()}
+  writer.create_item(reverb_server.TABLE, -1.0, item)
+  with contextlib.suppress(reverb.DeadlineExceededError):
+    writer.flush(timeout_ms=1000)
+
+
 def test_a_run_has_the_frames_and_updates_of_one_process(tmp_path):
   run = Run(tmp_path / 'run')
   assert run.driver.run()
@@ -83,17 +102,41 @@ def test_a_run_has_the_frames_and_updates_of_one_process(tmp_path):
 
 
 @pytest.mark.parametrize('victim', [
-  'server', 'learner', *(pytest.param(name, marks=pytest.mark.slow)
-                         for name in ('evaluator', 'actor-0'))])
+  'server', 'learner', 'stopped server', 'wedged server',
+  *(pytest.param(name, marks=pytest.mark.slow) for name in ('evaluator', 'actor-0'))])
 def test_a_death_changes_no_count(tmp_path, monkeypatch, victim):
   monkeypatch.setattr(job, 'DEADLINE_SECONDS', 2.0)
-  run = Run(tmp_path / 'run')
-  kill = (lambda: os.kill(run.pids[0], 9)) if victim == 'server' else (
-      lambda: run.engine.die(victim))
-  run.once((tmp_path / 'run' / 'checkpoints' / '200').exists, kill)
+  monkeypatch.setattr(reverb_client, '_WEDGED_SECONDS', 3.0)
+  run = Run(tmp_path / 'run', prioritized=True)
+  act = {'server': lambda: os.kill(run.pids[0], signal.SIGKILL),
+         'stopped server': lambda: os.kill(run.pids[0], signal.SIGSTOP),
+         'wedged server': lambda: wedge(run.ports[0], run.signature)}
+  run.once((tmp_path / 'run' / 'checkpoints' / '200').exists,
+           act.get(victim) or (lambda: run.engine.die(victim)))
+  began = time.monotonic()
   assert run.driver.run()
+  assert time.monotonic() - began < 60.0
   run.assert_whole()
-  assert len(run.pids) == (2 if victim in ('server', 'learner') else 1)
+  assert len(run.pids) == (2 if 'server' in victim or victim == 'learner' else 1)
+  assert victim != 'wedged server' or 'is wedged' in run.driver.cause
+
+
+def test_a_full_disk_is_said_and_loses_nothing(tmp_path):
+  run = Run(tmp_path / 'run')
+  _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+  run.once((tmp_path / 'run' / 'checkpoints' / '200').exists,
+           # Smaller than a checkpoint, larger than rows.
+           lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, hard)))
+  try:
+    with pytest.raises(errors.RunError, match='the learner ended: OSError: .*File too large'):
+      run.driver.run()
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+  newest = checkpoint.newest(tmp_path / 'run' / 'checkpoints')
+  assert checkpoint.load(newest)[1]['num_steps'] == int(newest.name) < 600
+  again = Run(tmp_path / 'run')
+  assert again.driver.run()
+  again.assert_whole()
 
 
 def test_stopped_it_goes_on_where_it_was(tmp_path):
@@ -173,6 +216,26 @@ def test_a_saved_server_goes_on_with_its_counts_and_letters(served, tmp_path):
   [(header, blob)] = again.client.letters(job.REPORTS, 1)
   assert header[:2].tolist() == [1, 2] and blob == b'abc'
   assert again.count().letters[job.REPORTS] == 0
+
+
+def test_a_wedged_table_is_noticed_and_not_saved(tmp_path, monkeypatch):
+  monkeypatch.setattr(reverb_client, '_WEDGED_SECONDS', 2.0)
+  remote = factory.remote()
+  settings = types.Settings(100, prioritized=True)
+  server = remote.serve(
+      SIGNATURE, settings, 'a-run', 0, tmp_path, None, 'localhost', job.SLOTS, job.QUEUES)
+  try:
+    replay = remote.RemoteReplay(server.endpoint, SIGNATURE, settings)
+    add(replay, 8)
+    replay.flush()
+    wedge(server.endpoint.port, SIGNATURE)
+    with pytest.raises(types.ReplayError, match='transitions is wedged; .* write a checkpoint'):
+      replay.save(tmp_path / 'saved')
+    assert not (tmp_path / 'saved' / 'reverb').exists()
+    with pytest.raises(types.ReplayError, match='table transitions is wedged'):
+      replay.sample(4)
+  finally:
+    remote.stop(server)
 
 
 def test_a_dead_server_is_noticed_by_who_did_not_start_it(served):

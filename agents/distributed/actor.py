@@ -5,17 +5,15 @@ import threading
 import time
 from typing import Any
 
-import dm_env
 import jax
 import numpy as np
 
-from agents import metrics
 from agents import parts as parts_lib
 from agents.display import log
 from agents.distributed import epsilon, job, letters
+from agents.distributed import reports as reports_lib
 from replay import types as replay_types
 
-_POLL_SECONDS = 0.5  # between questions for weights, and between reports
 _FIRST_WEIGHTS_SECONDS = 300.0  # of a learner that still reads its checkpoint
 
 
@@ -40,15 +38,16 @@ def run(the_job: job.Job, number: int, generation: int, stop: threading.Event) -
     parts = parts_lib.describe(config, task, env)
     replay = job.connect(the_job, parts.signature, config.num_envs)
     weights = _Weights(replay, the_job.epoch, parts)
-    reports = Reports(replay.client, (the_job.epoch, number, generation), config.num_envs)
+    who = the_job.epoch, number, generation
+    reports = reports_lib.Reports(replay.client, who, config.num_envs)
     if weights.wait(stop):
       log.debug('has weights and starts to play')
       _play(parts._replace(env=env, replay=replay), number, key, weights, reports, stop)
 
 
 def _play(
-    parts: parts_lib.Parts, number: int, key: jax.Array, weights: '_Weights', reports: 'Reports',
-    stop: threading.Event) -> None:
+    parts: parts_lib.Parts, number: int, key: jax.Array, weights: '_Weights',
+    reports: reports_lib.Reports, stop: threading.Event) -> None:
   config, env, replay = parts.config, parts.env, parts.replay
   accumulator = parts_lib.make_accumulator(config, env, config.num_envs)
   timestep, choices = env.reset(), None
@@ -96,33 +95,3 @@ class _Weights:
       if time.monotonic() > until:
         raise replay_types.ReplayError(f'no weights came within {_FIRST_WEIGHTS_SECONDS:g} s')
     return False
-
-
-class Reports:
-  """What an actor tells of its episodes and steps; each is told once."""
-
-  def __init__(self, client: letters.Client, who: tuple[int, int, int], num_envs: int):
-    """Args: `who` is the epoch, the actor's number and its generation."""
-    self._client, self._who, self._sent = client, who, 0
-    self._episodes, self._means = metrics.EpisodeTracker(num_envs), metrics.Means()
-    self._sent_at = time.monotonic()
-
-  def add(self, timestep: dm_env.TimeStep) -> None:
-    """Counts a batched timestep."""
-    self._episodes.add(timestep)
-
-  def add_values(self, values: jax.Array) -> None:
-    """Counts greedy values, [N]."""
-    self._means.add({'state_value': values})
-
-  def are_due(self) -> bool:
-    """Whether the last ones were sent some time ago."""
-    return time.monotonic() - self._sent_at >= _POLL_SECONDS
-
-  def send(self, num_updates: int) -> None:
-    """Tells all that was not told before; `num_updates` is the age of the weights."""
-    self._sent, self._sent_at = self._sent + 1, time.monotonic()
-    finished, num_steps = self._episodes.drain()
-    value = self._means.take(('state_value',))['state_value']
-    header = (*self._who, self._sent, num_steps, value, num_updates)
-    self._client.put(job.REPORTS, header, np.array(finished, np.float64).tobytes())

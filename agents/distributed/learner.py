@@ -17,7 +17,7 @@ import numpy as np
 from agents import checkpoint, loop, metrics
 from agents import parts as parts_lib
 from agents.display import log
-from agents.distributed import epsilon, evaluations, flow, job, letters, prefetch
+from agents.distributed import epsilon, evaluations, flow, job, letters, prefetch, reports
 from agents.trainer import Trainer
 from replay import types as replay_types
 
@@ -59,7 +59,7 @@ class RemoteTrainer(Trainer):
   def __init__(
       self, parts: parts_lib.Parts, the_job: job.Job, stop: threading.Event, report: Report):
     """Args: see `run`; `parts` have a replay that others write to."""
-    self._heard: dict[str, int] = {}
+    self._heard = reports.Ledger()
     self._waiting: evaluations.Evaluations | None = None
     folder = pathlib.Path(the_job.folder)
     super().__init__(parts, folder, stop, the_job.track)
@@ -83,14 +83,13 @@ class RemoteTrainer(Trainer):
   def run(self) -> bool:
     """See `Trainer.run`. Ends when every evaluation has its row."""
     self._poll()
-    if not super().run():
-      return False
-    while self._waiting.frames() and not self._stop.is_set():
+    done = super().run()
+    while done and self._waiting.frames() and not self._stop.is_set():
       self._display.update(self.frame, 0, self._episodes.last_return, '(last evaluation)')
       self._poll()
       self._stop.wait(_POLL_SECONDS)
     self._note_flow()
-    return not self._waiting.frames()
+    return done and not self._waiting.frames()
 
   def _newest(self, root: pathlib.Path) -> pathlib.Path | None:
     return checkpoint.newest(root)  # The driver has looked whether it is whole.
@@ -139,7 +138,7 @@ class RemoteTrainer(Trainer):
     self._send_weights(now)
     if counts.letters[job.REPORTS]:
       for header, blob in self._replay.client.letters(job.REPORTS, counts.letters[job.REPORTS]):
-        self._hear(header.tolist(), blob)
+        self._hear(self._heard.take(header.tolist(), blob))
     if self._waiting.frames() and counts.letters[job.EVALUATED]:
       self._take_evaluation()
     self._offer()
@@ -157,18 +156,14 @@ class RemoteTrainer(Trainer):
     done = time.monotonic()
     self._send_at = done + max(_LEAST_SENDING_SECONDS, (done - now) / _SHARE_OF_SENDING)
 
-  def _hear(self, header: list[float], blob: bytes) -> None:
-    """Counts a report, unless it was counted before."""
-    epoch, actor, generation, number, num_steps, value, num_updates, _ = header
-    who = f'{epoch:.0f}/{actor:.0f}/{generation:.0f}'
-    if number <= self._heard.get(who, 0):
+  def _hear(self, report: reports.Report | None) -> None:
+    if report is None:
       return
-    self._heard[who] = int(number)
-    self._episodes.add_finished(np.frombuffer(blob, np.float64).tolist(), int(num_steps))
-    if not np.isnan(value):
-      self._means.add({'state_value': np.float64(value)})
-    if epoch == self._epoch:
-      self._flow.heard(int(num_updates))
+    self._episodes.add_finished(report.returns, report.num_steps)
+    if not np.isnan(report.state_value):
+      self._means.add({'state_value': np.float64(report.state_value)})
+    if report.epoch == self._epoch:
+      self._flow.heard(report.num_updates)
 
   def _evaluate(self) -> None:
     """Asks for an evaluation; its row is written when it is done."""
@@ -212,16 +207,16 @@ class RemoteTrainer(Trainer):
     return sum(int(row['frame']) <= self._checkpointed for row in written)
 
   def _counters(self) -> dict[str, Any]:
-    return super()._counters() | dict(heard=self._heard)
+    return super()._counters() | dict(heard=self._heard.rows)
 
   def _restore(self, counters: Mapping[str, Any]) -> None:
     super()._restore(counters)
-    self._heard = dict(counters['heard'])
+    self._heard = reports.Ledger(counters['heard'])
 
   def _note_flow(self) -> None:
     beyond = self._delivered - self._state.num_steps
-    log.info('%s; %d transitions were delivered beyond the last frame', self._flow.summary(),
-             max(beyond, 0))
+    log.info('%s; %s; %d transitions were delivered beyond the last frame', self._flow.summary(),
+             self._heard.summary(), max(beyond, 0))
 
 
 class _Relay:

@@ -29,7 +29,8 @@ def opened(
   remote = factory.remote()
   from agents.distributed import ray_engine
   scratch = memory.scratch(command.folder)
-  with ray_engine.opened(command.ray_address, config.num_actors + 1) as engine:
+  opened_engine = ray_engine.opened(command.ray_address, config.num_actors, command.resources)
+  with opened_engine as engine:
     def serve(checkpoint: pathlib.Path | None) -> driver.Served:
       server = remote.serve(
           signature, settings, run_id, command.replay_port, scratch, checkpoint, engine.host,

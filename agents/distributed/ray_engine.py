@@ -1,6 +1,7 @@
 """Roles as Ray actors: the one module that imports Ray."""
 
 import contextlib
+import math
 import os
 import pathlib
 import secrets
@@ -15,6 +16,7 @@ from typing import Any
 import psutil
 
 from agents import errors
+from agents.command_line import Resources
 from agents.distributed import driver, host, roles
 
 _OBJECT_STORE_BYTES = 80_000_000  # the least that Ray takes; what is large goes through Reverb
@@ -23,7 +25,7 @@ _CONNECT_SECONDS = 10.0
 
 
 @contextlib.contextmanager
-def opened(address: str, num_roles: int) -> Iterator['RayEngine']:
+def opened(address: str, num_actors: int, resources: Resources) -> Iterator['RayEngine']:
   """Joins the cluster at `address`, or starts one of this machine alone, which ends with this.
 
   Raises:
@@ -33,10 +35,11 @@ def opened(address: str, num_roles: int) -> Iterator['RayEngine']:
   handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
   private = tempfile.mkdtemp(prefix='ray-')  # 0700; what Ray makes in it is open to all
   try:
-    _init(address, num_roles, pathlib.Path(private))
+    num_cpus = math.ceil(resources.actor_cpus * (num_actors + 1) + resources.learner_cpus)
+    _init(address, num_cpus, pathlib.Path(private))
     for number, handler in handlers.items():  # Ray has put its own there
       signal.signal(number, handler)
-    yield RayEngine(address)
+    yield RayEngine(address, resources)
   finally:
     ray.shutdown()
     shutil.rmtree(private, ignore_errors=True)
@@ -55,7 +58,7 @@ def _import(address: str) -> None:
   from ray.util import scheduling_strategies
 
 
-def _init(address: str, num_roles: int, private: pathlib.Path) -> None:
+def _init(address: str, num_cpus: int, private: pathlib.Path) -> None:
   shared = dict(log_to_driver=False, logging_level='error')
   try:
     if address:
@@ -65,7 +68,7 @@ def _init(address: str, num_roles: int, private: pathlib.Path) -> None:
       ray.init(address, **shared)
       return
     ray.init(
-        num_cpus=num_roles, include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES,
+        num_cpus=num_cpus, include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES,
         _temp_dir=str(private / 'ray'), _node_ip_address='127.0.0.1', **shared)
   except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
     cause = ' '.join(str(error).split())
@@ -75,9 +78,9 @@ def _init(address: str, num_roles: int, private: pathlib.Path) -> None:
 class RayEngine:
   """Keeps `driver.Engine`'s protocol."""
 
-  def __init__(self, address: str):
+  def __init__(self, address: str, resources: Resources):
     """Args: `address` is empty for a cluster of our own."""
-    self._is_own = not address
+    self._is_own, self._resources = not address, resources
     self._hosts: dict[str, Any] = {}
     self._runs: dict[str, Any] = {}
     self._says: dict[str, Any] = {}
@@ -99,10 +102,14 @@ class RayEngine:
 
   def start(self, name: str, role: str, arguments: Sequence[Any]) -> None:
     """See `driver.Engine`. The learner runs on this machine, where the run folder is."""
-    options = dict(num_cpus=1, max_restarts=0, max_concurrency=3)
+    wanted = self._resources
+    options = dict(num_cpus=wanted.actor_cpus, max_restarts=0, max_concurrency=3)
     if role == roles.LEARNER:
+      num_gpus = wanted.learner_gpus
+      if num_gpus is None:
+        num_gpus = min(1, ray.cluster_resources().get('GPU', 0))
       options |= dict(
-          num_cpus=0, num_gpus=min(1, ray.cluster_resources().get('GPU', 0)),
+          num_cpus=wanted.learner_cpus, num_gpus=num_gpus,
           scheduling_strategy=scheduling_strategies.NodeAffinitySchedulingStrategy(
               self._here, soft=False))
     self._hosts[name] = ray.remote(host.Host).options(**options).remote()
