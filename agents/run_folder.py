@@ -11,6 +11,7 @@ import pathlib
 import platform
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -109,19 +110,30 @@ def _was_trained(folder: pathlib.Path) -> bool:
 
 
 @contextlib.contextmanager
-def locked(folder: pathlib.Path) -> Iterator[None]:
+def locked(
+    folder: pathlib.Path, name: str = 'log.txt', patience_s: float = 0.0) -> Iterator[None]:
   """Keeps other processes out of the folder for as long as this one writes to it.
+
+  Args:
+    folder: which.
+    name: of the file that is locked; the default is there anyway.
+    patience_s: how long another process may take to end.
 
   Raises:
     UsageError: another process writes to it.
   """
   folder.mkdir(parents=True, exist_ok=True)
-  with open(folder / 'log.txt', 'a') as log:  # a file that is there anyway
-    try:
-      fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-      raise errors.UsageError(
-          f'run_dir={folder}: must be free; another process is running it') from None
+  until = time.monotonic() + patience_s
+  with open(folder / name, 'a') as file:
+    while True:
+      try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        break
+      except BlockingIOError:
+        if time.monotonic() >= until:
+          raise errors.UsageError(
+              f'run_dir={folder}: must be free; another process is running it') from None
+        time.sleep(0.1)
     yield
 
 

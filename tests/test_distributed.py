@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import run_control
-from agents import checkpoint, cli, errors
+from agents import checkpoint, cli, errors, run_folder
 from agents.distributed import driver, epsilon, evaluations, flow, job, letters, reports, roles
 from tests import catch_runs
 from tests.thread_engine import ThreadEngine
@@ -135,6 +135,28 @@ def test_evaluations_that_wait_survive_and_what_comes_again_is_forgotten(tmp_pat
   assert again.weights(8) == b'8' and again.trained(8)['frame'] == 8
   again.remove(8)
   assert not list((tmp_path / 'waiting').iterdir())
+
+
+def test_one_learner_at_a_time_writes_to_a_folder(tmp_path):
+  freed = threading.Event()
+  with run_folder.locked(tmp_path, 'learner.lock'):
+    with pytest.raises(errors.UsageError, match='another process is running it'), \
+        run_folder.locked(tmp_path, 'learner.lock', 0.2):
+      pass
+    with run_folder.locked(tmp_path):  # the driver's
+      pass
+
+  def hold():
+    with run_folder.locked(tmp_path, 'learner.lock'):
+      taken.set()
+      freed.wait(DEADLINE)
+
+  taken = threading.Event()
+  threading.Thread(target=hold, daemon=True).start()
+  assert taken.wait(DEADLINE)
+  threading.Timer(0.2, freed.set).start()
+  with run_folder.locked(tmp_path, 'learner.lock', DEADLINE):
+    assert freed.is_set()
 
 
 def test_the_note_says_who_waits():

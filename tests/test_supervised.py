@@ -316,6 +316,17 @@ def test_a_sweep_is_a_way_for_each_combination(tmp_path):
   assert found['ln learning_rate=0.01 batch_size=16'] == (0.01, 16)
 
 
+@pytest.mark.parametrize('arguments, expected', [
+    ([], (5, 200, 'agent')),  # as the paper's ranks networks, which the small optimizer does not
+    (['--probe_size=small'], (5, 200, 'small')),
+    (['--probe_size=paper'], (10, 2000, 'agent')),
+    (['--experiment=shift_severity'], (5, 1000, 'agent'))])
+def test_the_probe_has_the_runs_own_optimizer(tmp_path, arguments, expected):
+  command = supervised_cli.parse(STREAMS, ['run', f'--run_dir={tmp_path}/run', *arguments])
+  config = command.arms[0].configs[0]
+  assert (config.probe_targets, config.probe_steps, config.probe_optimizer) == expected
+
+
 def test_gradual_changes_sum_to_as_much_as_sudden_ones(tmp_path):
   command = supervised_cli.parse(STREAMS, [
       'run', '--experiment=shift_severity', f'--run_dir={tmp_path}/run'])

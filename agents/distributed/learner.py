@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from agents import checkpoint, loop, metrics
+from agents import checkpoint, loop, metrics, run_folder
 from agents import parts as parts_lib
 from agents.display import log
 from agents.distributed import epsilon, evaluations, flow, job, letters, prefetch, reports
@@ -38,7 +38,14 @@ def run(the_job: job.Job, stop: threading.Event, report: Report) -> bool:
 
   Raises:
     ReplayError: the server does not answer, or no transition comes.
+    UsageError: another learner writes to the folder.
   """
+  # One whose driver was killed may be at work a little longer.
+  with run_folder.locked(pathlib.Path(the_job.folder), 'learner.lock', _PATIENCE_SECONDS):
+    return _run(the_job, stop, report)
+
+
+def _run(the_job: job.Job, stop: threading.Event, report: Report) -> bool:
   described = job.describe(the_job)
   config = described.config
   replay = job.connect(
