@@ -95,8 +95,9 @@ def main(argv: list[str]) -> int:
                (new.sampled - old.sampled) / max(new.inserted - old.inserted, 1), 2))
       for old, new in zip(found[::6], found[6::6], strict=False)])
   episodes, good = check_episodes(state)
+  step = min(30, len(found) - 1)
   ratios = [(new.sampled - old.sampled) / (new.inserted - old.inserted)
-            for old, new in zip(found[::30], found[30::30], strict=False)]
+            for old, new in zip(found[::step], found[step::step], strict=False)]
   lines = [
       '# One hour with four actors', '',
       'Made by `python -m benchmarks.soak results/soak`' + (f' {seconds:g}.' if argv[2:] else '.'),
