@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from agents import checkpoint, loop, metrics, probing, schedule, sinks, snapshot, video
+from agents import checkpoint, loop, metrics, prefetch, probing, schedule, sinks, snapshot, video
 from agents import parts as parts_lib
 from agents.display import Display, log
 from probes.subject import Inputs
@@ -109,9 +109,13 @@ class Trainer:
     return checkpoint.newest_whole(root)
 
   def _steps(self) -> Iterator[loop.Progress]:
-    parts = self._parts
+    parts, config, replay = self._parts, self._config, self._parts.replay
+    # Reverb takes milliseconds for a batch and cannot be seeded, its writers hold the newest
+    # transitions back, and uniform draws have no priorities that could be old.
+    if config.replay == 'reverb' and not config.prioritized:
+      replay = prefetch.Prefetched(replay)
     return loop.train(
-        parts.player, parts.env, parts.accumulator, parts.replay, self._config, self._state)
+        parts.player, parts.env, parts.accumulator, replay, config, self._state)
 
   def _count(self, progress: loop.Progress) -> None:
     self._episodes.add(progress.state.timestep)

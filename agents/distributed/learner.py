@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from agents import checkpoint, loop, metrics, run_folder
+from agents import checkpoint, loop, metrics, prefetch, run_folder
 from agents import parts as parts_lib
 from agents.display import log
-from agents.distributed import epsilon, evaluations, flow, job, letters, prefetch, reports
+from agents.distributed import epsilon, evaluations, flow, job, letters, reports
 from agents.trainer import Trainer
 from replay import types as replay_types
 

@@ -8,15 +8,27 @@ from replay import types
 
 
 class Prefetched:
-  """The sampling side of a replay, one batch ahead: its priorities are one update old."""
+  """A replay as the loop uses it, whose batches are drawn one update ahead.
+
+  A batch lacks what was added since the last update, and knows no priorities set since then. The
+  replay's `sample` must bear the other methods at the same time, as Reverb's does.
+  """
 
   def __init__(self, replay: types.Replay):
     self._replay = replay
     self._thread = futures.ThreadPoolExecutor(1, 'prefetch')
     self._next: futures.Future | None = None
 
-  def sample(self, batch_size: int) -> types.Sample:
+  def add(self, step: types.Step) -> None:
     """See `types.Replay`."""
+    self._replay.add(step)
+
+  def size(self) -> int:
+    """See `types.Replay`."""
+    return self._replay.size()
+
+  def sample(self, batch_size: int) -> types.Sample:
+    """See `types.Replay`; always of the same size."""
     now = self._next or self._thread.submit(self._replay.sample, batch_size)
     sample = now.result()
     self._next = self._thread.submit(self._replay.sample, batch_size)
