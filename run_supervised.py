@@ -2,14 +2,15 @@
 
 import sys
 
-from agents import script, supervised_cli, supervised_run
+from agents import script
+from agents.supervised import cli, main
 from envs import bandit, datasets, streams
 
-STREAMS = supervised_cli.Streams(
+STREAMS = cli.Streams(
     load=datasets.load, make=streams.make, play=bandit.make,
     defaults={name: {key: known.default for key, known in row.parameters.items()}
               for name, row in streams.STREAMS.items()},
     datasets=tuple(datasets.DATASETS))
 
 if __name__ == '__main__':
-  sys.exit(script.main(sys.argv, lambda argv: supervised_run.run(STREAMS, argv)))
+  sys.exit(script.main(sys.argv, lambda argv: main.run(STREAMS, argv)))

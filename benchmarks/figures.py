@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 
-from agents import experiments
+from agents.supervised import experiments
 
 _FILES = ('*.png', '*.svg', 'curves.csv', 'figure*.csv', 'trace.csv', 'comparison.csv', 'report.md')
 _RUNS = pathlib.Path('runs', 'figures')

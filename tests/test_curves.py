@@ -2,7 +2,7 @@
 
 import pytest
 
-from agents import curves, experiments
+from agents.supervised import curves, experiments
 
 ROWS = {'one': [[
     dict(iteration='0', frame='10', entropy='1'), dict(iteration='0', frame='20', entropy='0.5'),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from agents import findings
+from agents.supervised import findings
 
 SEEDS = np.array([[-0.01], [0.0], [0.01]])  # three seeds, a little apart
 

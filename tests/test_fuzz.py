@@ -23,10 +23,10 @@ from agents import (
   probe_cli,
   run_folder,
   saved_run,
-  supervised_cli,
 )
 from agents import script as script_lib
 from agents.config import Config
+from agents.supervised import cli as supervised_cli
 from probes import report
 from tests import runs
 

@@ -7,7 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
-from agents import script, supervised_cli, supervised_run
+from agents import script
+from agents.supervised import cli, main
 from run_supervised import STREAMS
 from tests import runs
 
@@ -67,7 +68,7 @@ def test_killed_before_its_last_checkpoint_it_goes_on_to_the_same_end(played, tm
   shutil.copytree(played, folder)
   shutil.rmtree(seed(folder, 1) / 'checkpoints' / '100')
   argv = ['run', *TINY, f'--run_dir={folder}', '--resume', '--num_seeds=2']
-  assert supervised_run.run(STREAMS, argv) == script.DONE
+  assert main.run(STREAMS, argv) == script.DONE
   for name in ('results.csv', 'probes.csv'):
     assert runs.rows(seed(folder, 1) / name) == runs.rows(seed(played, 1) / name)
   ours, theirs = (runs.tensors(seed(root, 1), 100) for root in (folder, played))
@@ -81,10 +82,10 @@ def test_killed_before_its_last_checkpoint_it_goes_on_to_the_same_end(played, tm
 
 
 def test_labels_are_of_the_seed_of_the_run_and_not_of_the_environment(tmp_path):
-  command = supervised_cli.parse(
+  command = cli.parse(
       STREAMS, ['run', *TINY, '--num_seeds=2', f'--run_dir={tmp_path}/run'])
   streams = STREAMS._replace(play=lambda task, num_classes, num_envs, seed: (task, seed))
-  made = {(config.seed, seed): supervised_run.make_env(streams, command.dataset, config, 1, seed)
+  made = {(config.seed, seed): main.make_env(streams, command.dataset, config, 1, seed)
           for config in command.arms[0].configs for seed in (5, 6)}
   assert [seed for _, seed in made.values()] == [5, 6, 5, 6]
   labels = {key: task.targets.tolist() for key, (task, _) in made.items()}
@@ -100,5 +101,5 @@ def test_labels_are_of_the_seed_of_the_run_and_not_of_the_environment(tmp_path):
     (['--experiment=bandit(random=2)'], 'bandit.random=2: must be')])
 def test_what_makes_no_sense_to_a_bandit_is_refused(tmp_path, arguments, message):
   with pytest.raises(ValueError, match=message):
-    supervised_cli.parse(
+    cli.parse(
         STREAMS, ['run', '--experiment=bandit', f'--run_dir={tmp_path}/run', *arguments])

@@ -13,16 +13,9 @@ import jax
 import numpy as np
 import pytest
 
-from agents import (
-  checkpoint,
-  experiments,
-  saved_run,
-  script,
-  supervised,
-  supervised_cli,
-  supervised_run,
-)
+from agents import checkpoint, saved_run, script
 from agents import config as config_lib
+from agents.supervised import cli, experiments, main, training
 from envs import datasets, streams
 from run_supervised import STREAMS
 from tests import runs
@@ -47,7 +40,7 @@ def lane(folder, seed, **overrides):
       **settings | overrides)
   folder.mkdir(parents=True, exist_ok=True)
   (folder / 'config.json').write_text(json.dumps(config_json(config)))
-  return supervised.Lane(config, folder, streams.make('random_labels', tiny(), seed).task)
+  return training.Lane(config, folder, streams.make('random_labels', tiny(), seed).task)
 
 
 def config_json(config):
@@ -57,11 +50,11 @@ def config_json(config):
 @functools.cache
 def program():
   """One for all, since compiling takes longer than all else."""
-  return supervised.make_program(lane(pathlib.Path(tempfile.mkdtemp()), 1).config, (4, 4, 1), 5)
+  return training.make_program(lane(pathlib.Path(tempfile.mkdtemp()), 1).config, (4, 4, 1), 5)
 
 
 def train(lanes, stop=None):
-  trainer = supervised.Trainer(lanes, program(), stop or threading.Event())
+  trainer = training.Trainer(lanes, program(), stop or threading.Event())
   return trainer, trainer.run()
 
 
@@ -121,7 +114,7 @@ def test_seeds_side_by_side_learn_as_alone(tmp_path):
 
 @pytest.mark.parametrize('looks', [1, 2, 3, 5])
 def test_an_interrupted_run_goes_on_to_the_same_end(tmp_path, monkeypatch, looks):
-  monkeypatch.setattr(supervised, '_MOST_STEPS', 7)
+  monkeypatch.setattr(training, '_MOST_STEPS', 7)
   traced = dict(trace_steps=9, trace_every=3)
   whole, _ = train([lane(tmp_path / 'whole', 1, **traced)])
   _, finished = train([lane(tmp_path / 'cut', 1, **traced)], StopAfter(looks))
@@ -182,7 +175,7 @@ def test_an_experiment_leaves_curves_figure_report_and_comparison(experiment):
 def test_each_claim_has_a_figure_but_those_on_probes_that_are_off(tmp_path, flags, metrics):
   argv = ['run', '--experiment=parameter_scale', f'--run_dir={tmp_path}/run', *SMALL[1:],
           '--interventions=', '--num_seeds=1', *flags]
-  assert supervised_run.run(STREAMS, argv) == script.DONE
+  assert main.run(STREAMS, argv) == script.DONE
   text = (tmp_path / 'run' / 'report.md').read_text()
   found = re.findall(r'!\[(\w+)\]\((figure\d?).png\)', text)
   assert found == list(zip(metrics, ('figure', 'figure2'), strict=False))
@@ -194,7 +187,7 @@ def test_each_claim_has_a_figure_but_those_on_probes_that_are_off(tmp_path, flag
 def test_the_first_updates_after_a_change_are_drawn(tmp_path):
   argv = ['run', '--experiment=task_change', f'--run_dir={tmp_path}/run', '--set=trace_steps=3',
           '--set=trace_every=2', '--interventions=leaky', *SMALL]
-  assert supervised_run.run(STREAMS, argv) == script.DONE
+  assert main.run(STREAMS, argv) == script.DONE
   assert (tmp_path / 'run' / 'transient.png').read_bytes()[:4] == b'\x89PNG'
   with open(tmp_path / 'run' / 'trace.csv', newline='') as file:
     rows = list(csv.DictReader(file))
@@ -206,7 +199,7 @@ def test_the_first_updates_after_a_change_are_drawn(tmp_path):
 def test_what_is_done_is_not_done_again(experiment):
   before = {path: path.stat().st_mtime_ns for path in experiment.rglob('learner.safetensors')}
   argv = ['run', '--experiment=ways', f'--run_dir={experiment}', '--resume', *SMALL]
-  assert supervised_run.run(STREAMS, argv) == script.DONE
+  assert main.run(STREAMS, argv) == script.DONE
   after = {path: path.stat().st_mtime_ns for path in experiment.rglob('learner.safetensors')}
   assert before == after and before
 
@@ -244,7 +237,7 @@ def test_what_is_done_is_not_done_again(experiment):
     (['pong'], 'argument=pong: must be a flag')])
 def test_bad_arguments_are_refused(tmp_path, arguments, message):
   with pytest.raises(ValueError, match=message):
-    supervised_cli.parse(STREAMS, ['run', f'--run_dir={tmp_path}/run', *arguments]
+    cli.parse(STREAMS, ['run', f'--run_dir={tmp_path}/run', *arguments]
                          if arguments != ['--resume'] else ['run', *arguments])
   assert not (tmp_path / 'run').exists()
 
@@ -252,10 +245,10 @@ def test_bad_arguments_are_refused(tmp_path, arguments, message):
 def test_what_stops_a_run_is_said_with_its_cause(tmp_path):
   folder = tmp_path / 'run'
   argv = ['run', f'--run_dir={folder}', '--interventions=ln', *SMALL]
-  assert supervised_run.run(STREAMS, argv) == script.DONE
+  assert main.run(STREAMS, argv) == script.DONE
   for learner in (folder / 'ln' / 'seed1' / 'checkpoints').glob('*/learner.safetensors'):
     learner.write_bytes(b'x')
-  assert supervised_run.run(STREAMS, [*argv, '--resume']) == script.FAILED
+  assert main.run(STREAMS, [*argv, '--resume']) == script.FAILED
   assert 'stopped: CheckpointError' in (folder / 'log.txt').read_text()
 
 
@@ -265,7 +258,7 @@ def test_more_seeds_leave_those_that_are_done_as_they_are(experiment, tmp_path):
   before = done.read_text()
   argv = ['run', '--experiment=ways', f'--run_dir={tmp_path}/run', '--resume', '--interventions=ln',
           *SMALL[:3], '--num_seeds=3']
-  assert supervised_run.run(STREAMS, argv) == script.DONE
+  assert main.run(STREAMS, argv) == script.DONE
   assert done.read_text() == before
   assert len(runs.rows(tmp_path / 'run' / 'ln' / 'seed3' / 'results.csv')) == 2
 
@@ -277,7 +270,7 @@ def test_an_experiment_can_be_made_longer_also_from_a_damaged_checkpoint(
   (checkpoint.newest(damaged / 'checkpoints') / checkpoint.STATE).write_text('{')
   argv = ['run', '--experiment=ways', f'--run_dir={tmp_path}/run', '--resume', '--interventions=ln',
           *SMALL[1:], '--num_tasks=3']
-  assert supervised_run.run(STREAMS, argv) == script.DONE
+  assert main.run(STREAMS, argv) == script.DONE
   assert 'a damaged checkpoint is set aside' in caplog.text
   rows = runs.rows(damaged / 'results.csv')
   assert [row['iteration'] for row in rows] == ['0', '1', '2']
@@ -290,7 +283,7 @@ def test_an_experiment_can_be_made_longer_also_from_a_damaged_checkpoint(
 @pytest.mark.parametrize('size', [[], ['--full']])
 @pytest.mark.parametrize('name', experiments.EXPERIMENTS)
 def test_every_experiment_of_the_table_can_be_asked_for(tmp_path, name, size):
-  command = supervised_cli.parse(
+  command = cli.parse(
       STREAMS, ['run', f'--experiment={name}', f'--run_dir={tmp_path}/run', *size])
   row = experiments.EXPERIMENTS[name]
   assert [arm.name for arm in command.arms] == list(row.arms or ['none'])
@@ -303,11 +296,11 @@ def test_every_experiment_of_the_table_can_be_asked_for(tmp_path, name, size):
     ('experiments', 'shift_severity: Do sudden'), ('networks', 'resnet18: ResNet-18'),
     ('datasets', 'cifar10'), ('interventions', 'redo: ')])
 def test_tables_are_listed(table, some):
-  assert some in supervised_cli.parse(STREAMS, ['run', f'--list={table}'])
+  assert some in cli.parse(STREAMS, ['run', f'--list={table}'])
 
 
 def test_a_sweep_is_a_way_for_each_combination(tmp_path):
-  command = supervised_cli.parse(STREAMS, [
+  command = cli.parse(STREAMS, [
       'run', '--sweep=learning_rate=0.1,0.01', '--sweep=batch_size=8,16,32', '--interventions=ln',
       f'--run_dir={tmp_path}/run'])
   found = {arm.name: (arm.configs[0].learning_rate, arm.configs[0].batch_size)
@@ -322,13 +315,13 @@ def test_a_sweep_is_a_way_for_each_combination(tmp_path):
     (['--probe_size=paper'], (10, 2000, 'agent')),
     (['--experiment=shift_severity'], (5, 1000, 'agent'))])
 def test_the_probe_has_the_runs_own_optimizer(tmp_path, arguments, expected):
-  command = supervised_cli.parse(STREAMS, ['run', f'--run_dir={tmp_path}/run', *arguments])
+  command = cli.parse(STREAMS, ['run', f'--run_dir={tmp_path}/run', *arguments])
   config = command.arms[0].configs[0]
   assert (config.probe_targets, config.probe_steps, config.probe_optimizer) == expected
 
 
 def test_gradual_changes_sum_to_as_much_as_sudden_ones(tmp_path):
-  command = supervised_cli.parse(STREAMS, [
+  command = cli.parse(STREAMS, [
       'run', '--experiment=shift_severity', f'--run_dir={tmp_path}/run'])
   lengths = {arm.name: (arm.configs[0].run_length, arm.configs[0].steps_per_task)
              for arm in command.arms}

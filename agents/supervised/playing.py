@@ -12,12 +12,13 @@ from collections.abc import Callable
 
 import dm_env
 
-from agents import memory, parts, run_folder, supervised_cli, trainer
+from agents import memory, parts, run_folder, trainer
 from agents.config import Config
+from agents.supervised import cli
 
 
 def train(
-    make_env: Callable[[Config, int, int], dm_env.Environment], arm: supervised_cli.Arm,
+    make_env: Callable[[Config, int, int], dm_env.Environment], arm: cli.Arm,
     stop: threading.Event) -> bool:
   """Trains an arm's seeds; False where it was stopped.
 

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from agents import experiments, findings
+from agents.supervised import experiments, findings
 
 LOGARITHMIC = ('squared_error', 'mean_squared_error', 'feature_top', 'sharpness')
 # What makes numbers of a metric the more the better; of the others they are so.

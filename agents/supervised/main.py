@@ -8,25 +8,18 @@ from typing import Any
 
 import dm_env
 
-from agents import (
-  checkpoint,
-  display,
-  experiment_report,
-  playing,
-  run_folder,
-  script,
-  supervised,
-  supervised_cli,
-)
+from agents import checkpoint, display, run_folder, script
 from agents.config import Config
+from agents.supervised import cli, playing, training
+from agents.supervised import report as report_lib
 from probes import report
 
 log = display.log
 
 
-def run(streams: supervised_cli.Streams, argv: Sequence[str]) -> int | str:
+def run(streams: cli.Streams, argv: Sequence[str]) -> int | str:
   """Runs an experiment; the exit status, or what is to be printed."""
-  command = supervised_cli.parse(streams, argv)
+  command = cli.parse(streams, argv)
   if isinstance(command, str):
     return command
   stop = script.stop_on_signals()
@@ -43,7 +36,7 @@ def run(streams: supervised_cli.Streams, argv: Sequence[str]) -> int | str:
       return script.FAILED
 
 
-def _run(streams: supervised_cli.Streams, command: supervised_cli.Command,
+def _run(streams: cli.Streams, command: cli.Command,
          stop: threading.Event) -> int:
   for number, arm in enumerate(command.arms, 1):
     log.info('way %d of %d: %s', number, len(command.arms), arm.name)
@@ -51,12 +44,12 @@ def _run(streams: supervised_cli.Streams, command: supervised_cli.Command,
       log.info('interrupted and saved; to go on, add to the same command: --run_dir=%s --resume',
                command.folder)
       return script.INTERRUPTED
-  log.info('report: %s', experiment_report.write(command))
+  log.info('report: %s', report_lib.write(command))
   return script.DONE
 
 
 def _run_arm(
-    streams: supervised_cli.Streams, dataset: object, arm: supervised_cli.Arm,
+    streams: cli.Streams, dataset: object, arm: cli.Arm,
     stop: threading.Event) -> bool:
   """Makes an arm's folders, trains its seeds, reports on each; False where it was stopped."""
   learn = _play if arm.configs[0].objective == 'q_learning' else _learn
@@ -73,35 +66,35 @@ def _run_arm(
 
 
 def _play(
-    streams: supervised_cli.Streams, dataset: object, arm: supervised_cli.Arm,
+    streams: cli.Streams, dataset: object, arm: cli.Arm,
     stop: threading.Event) -> bool:
   """Trains agents, which play."""
   return playing.train(functools.partial(make_env, streams, dataset), arm, stop)
 
 
 def make_env(
-    streams: supervised_cli.Streams, dataset: object, config: Config, num_envs: int,
+    streams: cli.Streams, dataset: object, config: Config, num_envs: int,
     seed: int) -> dm_env.Environment:
   """The first task of a run's stream, to be played; the seed is the environment's alone."""
   stream = _stream(streams, dataset, config)
   return streams.play(stream.task(0), stream.num_outputs, num_envs, seed)
 
 
-def _stream(streams: supervised_cli.Streams, dataset: object, config: Config) -> Any:
+def _stream(streams: cli.Streams, dataset: object, config: Config) -> Any:
   return streams.make(config.task, dataset, config.seed, **dict(config.stream_parameters))
 
 
 def _learn(
-    streams: supervised_cli.Streams, dataset: object, arm: supervised_cli.Arm,
+    streams: cli.Streams, dataset: object, arm: cli.Arm,
     stop: threading.Event) -> bool:
   """Trains networks on examples, in one program where that is faster."""
   config = arm.configs[0]
   made = [_stream(streams, dataset, one) for one in arm.configs]
-  program = supervised.make_program(config, dataset.images.shape[1:], made[0].num_outputs)
-  lanes = [supervised.Lane(one, folder, stream.task)
+  program = training.make_program(config, dataset.images.shape[1:], made[0].num_outputs)
+  lanes = [training.Lane(one, folder, stream.task)
            for one, folder, stream in zip(arm.configs, arm.folders, made, strict=True)]
   for lane in lanes:
     checkpoint.newest_whole(lane.folder / 'checkpoints')
-  together = supervised.side_by_side(config)
-  groups = supervised.alike(lanes) if together else [[lane] for lane in lanes]
-  return all(supervised.Trainer(group, program, stop).run() for group in groups)
+  together = training.side_by_side(config)
+  groups = training.alike(lanes) if together else [[lane] for lane in lanes]
+  return all(training.Trainer(group, program, stop).run() for group in groups)

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib import figure as figure_lib
 
-from agents import curves as curves_lib
-from agents import findings, probing
+from agents import probing
+from agents.supervised import curves as curves_lib
+from agents.supervised import findings
 from probes import ntk
 
 _TRACED = ('entropy', 'dead/total', 'linear/total', 'aligned')

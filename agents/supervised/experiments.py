@@ -7,7 +7,8 @@ others are the controlled experiments of Lyle et al. 2024 (arXiv 2402.18762) and
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from agents import choice, findings, interventions
+from agents import choice, interventions
+from agents.supervised import findings
 
 
 class Arm(NamedTuple):

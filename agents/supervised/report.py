@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib import figure as figure_lib
 
-from agents import curves as curves_lib
-from agents import experiments, figures, findings, metrics, supervised_cli
+from agents import metrics
 from agents.config import Config
+from agents.supervised import cli, experiments, figures, findings
+from agents.supervised import curves as curves_lib
 from probes import comparison, files
 
 
-def write(command: supervised_cli.Command) -> pathlib.Path:
+def write(command: cli.Command) -> pathlib.Path:
   """Makes the experiment's files from those of its runs; returns report.md.
 
   curves.csv has a row for each way, seed and task: the columns of the runs' results.csv. Beside
@@ -53,7 +54,7 @@ def _figure(i: int) -> str:
   return 'figure' if not i else f'figure{i + 1}'
 
 
-def _rows(command: supervised_cli.Command, file: str) -> dict[str, list[list[dict[str, str]]]]:
+def _rows(command: cli.Command, file: str) -> dict[str, list[list[dict[str, str]]]]:
   """Rows of a file of each run: way -> seed -> rows."""
   return {arm.name: [metrics.read_rows(folder / f'{file}.csv') for folder in arm.folders]
           for arm in command.arms}
@@ -67,7 +68,7 @@ def _save(drawn: figure_lib.Figure, folder: pathlib.Path, name: str) -> None:
 
 
 def _text(
-    command: supervised_cli.Command, row: experiments.Experiment,
+    command: cli.Command, row: experiments.Experiment,
     claims: Sequence[experiments.Claim], curves: Sequence[curves_lib.Curves]) -> str:
   """report.md."""
   config = command.arms[0].configs[0]

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
-from agents import choice, errors, experiments, interventions, presets, run_folder, script
+from agents import choice, errors, interventions, presets, run_folder, script
 from agents import config as config_lib
 from agents.config import Config
+from agents.supervised import experiments
 
 
 class Streams(NamedTuple):
