@@ -20,6 +20,8 @@ from benchmarks import compare, speeds
 from replay import factory
 
 PEER = '.venv-bench/bin/python'
+MATRICES = 'products of matrices'
+LEARNERS = ('dqn', 'double_dqn', 'c51', 'qr_dqn', 'rainbow')
 
 
 class Row(NamedTuple):
@@ -33,8 +35,9 @@ ROWS = (
     Row('ALE, no preprocessing', 'frames/s', speeds.ale),
     Row('environment', 'frames/s', speeds.environment),
     Row('actor: environment and network', 'frames/s', speeds.actor),
-    Row('learner, dqn', 'updates/s', functools.partial(speeds.learner, 'dqn')),
-    Row('learner, double_dqn', 'updates/s', functools.partial(speeds.learner, 'double_dqn')),
+    Row(MATRICES, 'Mflop/s', speeds.matrices),
+    *(Row(f'learner, {agent}', 'updates/s', functools.partial(speeds.learner, agent))
+      for agent in LEARNERS),
     *(Row(f'replay, {kind}', 'batches/s', functools.partial(speeds.replay, kind))
       for kind in factory.KINDS),
 )
@@ -55,12 +58,24 @@ def main() -> None:
       results[row.name] = dict(
           unit=row.unit, values=speeds.rates(row.make(), arguments.seconds, arguments.repeats))
       show(row.name, **results[row.name])
-  report = dict(machine=machine(), parts=results)
+  report = dict(machine=machine(), parts=results, updates=updates(results))
   if arguments.rounds:
     report['comparison'] = comparison(arguments.rounds, has_reverb)
   arguments.output.parent.mkdir(parents=True, exist_ok=True)
   arguments.output.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
   print(f'written to {arguments.output}; took {time.monotonic() - started:.0f} s')
+
+
+def updates(parts: dict[str, Any]) -> dict[str, dict[str, float]]:
+  """Operations of an update, and its speed as a share of that of matrix products alone."""
+  most, found = 1e6 * statistics.median(parts[MATRICES]['values']), {}
+  for agent in LEARNERS:
+    flop = speeds.flop(agent)
+    share = statistics.median(parts[f'learner, {agent}']['values']) * flop / most
+    found[agent] = dict(flop=flop, share_of_bound=share)
+    print(f'{agent}: {flop / 1e9:.2f} Gflop an update, {share:.0%} of the bound that matrix '
+          'products set')
+  return found
 
 
 def comparison(rounds: int, has_reverb: bool) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import ale_py
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ale_py import roms
 
@@ -95,16 +96,39 @@ def actor() -> Iterator[int]:
 
 def learner(agent: str) -> Iterator[int]:
   """Updates on one batch that stays the same."""
+  with _learning(agent) as (learn, state, *batch):
+    while True:
+      for _ in range(5):
+        state, _, _ = learn(state, *batch)
+      jax.block_until_ready(state.params)
+      yield 5
+
+
+def flop(agent: str) -> float:
+  """Floating-point operations of an update, as XLA counts them."""
+  with _learning(agent) as (learn, state, *batch):
+    counted = learn.lower(state, *batch).compile().cost_analysis()
+  return (counted[0] if isinstance(counted, list) else counted)['flops']  # older JAX: of a program
+
+
+@contextlib.contextmanager
+def _learning(agent: str) -> Iterator[tuple]:
+  """An agent's `learn`, and what it takes."""
   with build(agent, 'local', {'replay_capacity': 100, 'min_replay_size': 1}) as run:
     _fill(run, 50)
     sample = run.replay.sample(run.config.batch_size)
-    weights = np.ones(run.config.batch_size, np.float32)
-    state = run.player.agent.init(parts.key(run.config, parts.INIT))
-    while True:
-      for _ in range(5):
-        state, _, _ = run.player.agent.learn(state, sample.transition, weights)
-      jax.block_until_ready(state.params)
-      yield 5
+    yield (run.player.agent.learn, run.player.agent.init(parts.key(run.config, parts.INIT)),
+           sample.transition, np.ones(run.config.batch_size, np.float32))
+
+
+def matrices() -> Iterator[int]:
+  """Products of two matrices of 1,024 x 1,024: operations, in millions."""
+  matrix, product = jnp.ones((1024, 1024)), jax.jit(jnp.matmul)
+  while True:
+    for _ in range(5):
+      found = product(matrix, matrix)
+    jax.block_until_ready(found)
+    yield 5 * 2 * 1024**3 // 10**6
 
 
 def replay(kind: str) -> Iterator[int]:
