@@ -13,8 +13,9 @@ import jax
 import numpy as np
 import pytest
 
-from agents import checkpoint, saved_run, script
+from agents import checkpoint, learner, objectives, parts, saved_run, script
 from agents import config as config_lib
+from agents.actions import ActionMap
 from agents.supervised import cli, experiments, main, training
 from envs import datasets, streams
 from run_supervised import STREAMS
@@ -110,6 +111,23 @@ def test_seeds_side_by_side_learn_as_alone(tmp_path):
     rows = [runs.rows(tmp_path / f'{kind}{i}' / 'results.csv') for kind in ('both', 'alone')]
     for one, two in zip(*rows, strict=True):
       assert float(one['mean_loss']) == pytest.approx(float(two['mean_loss']), rel=1e-3)
+
+
+def test_step_sizes_side_by_side_are_those_of_agents_of_their_own(tmp_path):
+  lanes = [lane(tmp_path / f'{rate}', 1, learning_rate=rate, run_length=20)
+           for rate in (1e-3, 3e-2)]
+  found = leaves(train(lanes)[0])
+  for i, one in enumerate(lanes):
+    agent = learner.make(one.config, (1, 4, 4, 1), 'uint8', ActionMap(1, 5, None)).agent
+    state, task = agent.init(parts.key(one.config, parts.INIT)), one.task(0)
+    for step in range(20):
+      rows = jax.random.randint(
+          jax.random.fold_in(parts.key(one.config, parts.ACT), step), (8,), 0, task.size)
+      batch = objectives.Example(task.inputs[rows][:, None], task.targets[rows])
+      state, _, _ = agent.learn(state, batch, np.ones(8, np.float32))
+    for name, tensor in checkpoint.to_tensors(state).items():
+      np.testing.assert_allclose(found[name][i], tensor, rtol=1e-2, atol=1e-3)
+  assert np.abs(found['params/dense1/w'][0] - found['params/dense1/w'][1]).max() > 0.1
 
 
 @pytest.mark.parametrize('looks', [1, 2, 3, 5])
@@ -246,8 +264,8 @@ def test_what_stops_a_run_is_said_with_its_cause(tmp_path):
   folder = tmp_path / 'run'
   argv = ['run', f'--run_dir={folder}', '--interventions=ln', *SMALL]
   assert main.run(STREAMS, argv) == script.DONE
-  for learner in (folder / 'ln' / 'seed1' / 'checkpoints').glob('*/learner.safetensors'):
-    learner.write_bytes(b'x')
+  for path in (folder / 'ln' / 'seed1' / 'checkpoints').glob('*/learner.safetensors'):
+    path.write_bytes(b'x')
   assert main.run(STREAMS, [*argv, '--resume']) == script.FAILED
   assert 'stopped: CheckpointError' in (folder / 'log.txt').read_text()
 
@@ -307,6 +325,15 @@ def test_a_sweep_is_a_way_for_each_combination(tmp_path):
            for arm in command.arms}
   assert len(found) == 6
   assert found['ln learning_rate=0.01 batch_size=16'] == (0.01, 16)
+  # One program for each size of batches; of a played stream each way is for itself.
+  assert [arm.name for arm in main.merged(command.arms)] == [
+      f'ln learning_rate=0.1 batch_size={size}, ln learning_rate=0.01 batch_size={size}'
+      for size in (8, 16, 32)]
+  assert all(len(arm.configs) == len(arm.folders) == len(arm.stored) == 2 * len(
+      command.arms[0].configs) for arm in main.merged(command.arms))
+  command = cli.parse(STREAMS, ['run', '--experiment=bandit', '--sweep=learning_rate=0.1,0.01',
+                                f'--run_dir={tmp_path}/run'])
+  assert main.merged(command.arms) == list(command.arms)
 
 
 @pytest.mark.parametrize('arguments, expected', [

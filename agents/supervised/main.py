@@ -15,6 +15,7 @@ from agents.supervised import report as report_lib
 from probes import report
 
 log = display.log
+_PLAYED = 'q_learning'  # the objective of streams whose seeds are agents
 
 
 def run(streams: cli.Streams, argv: Sequence[str]) -> int | str:
@@ -38,8 +39,9 @@ def run(streams: cli.Streams, argv: Sequence[str]) -> int | str:
 
 def _run(streams: cli.Streams, command: cli.Command,
          stop: threading.Event) -> int:
-  for number, arm in enumerate(command.arms, 1):
-    log.info('way %d of %d: %s', number, len(command.arms), arm.name)
+  arms = merged(command.arms)
+  for number, arm in enumerate(arms, 1):
+    log.info('way %d of %d: %s', number, len(arms), arm.name)
     if not _run_arm(streams, command.dataset, arm, stop):
       log.info('interrupted and saved; to go on, add to the same command: --run_dir=%s --resume',
                command.folder)
@@ -48,11 +50,26 @@ def _run(streams: cli.Streams, command: cli.Command,
   return script.DONE
 
 
+def merged(arms: Sequence[cli.Arm]) -> list[cli.Arm]:
+  """Ways that one program can learn side by side become one, whatever their order."""
+  groups: dict[Config, list[cli.Arm]] = {}
+  for arm in arms:
+    groups.setdefault(_shared(arm.configs[0]), []).append(arm)
+  return [cli.Arm(', '.join(arm.name for arm in group), *(
+      sum((arm[field] for arm in group), ()) for field in range(1, len(cli.Arm._fields))))
+      for group in groups.values()]
+
+
+def _shared(config: Config) -> Config:
+  can = config.objective != _PLAYED and training.side_by_side(config)
+  return training.without_scalars(config) if can else config
+
+
 def _run_arm(
     streams: cli.Streams, dataset: object, arm: cli.Arm,
     stop: threading.Event) -> bool:
   """Makes an arm's folders, trains its seeds, reports on each; False where it was stopped."""
-  learn = _play if arm.configs[0].objective == 'q_learning' else _learn
+  learn = _play if arm.configs[0].objective == _PLAYED else _learn
   with contextlib.ExitStack() as stack:
     for config, folder, stored in zip(arm.configs, arm.folders, arm.stored, strict=True):
       stack.enter_context(run_folder.locked(folder))

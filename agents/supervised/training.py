@@ -4,9 +4,11 @@ The streams themselves (envs/streams.py) are pure functions of a seed and a task
 examples of a step follow from seed and step, so that a run goes on from learners alone.
 """
 
+import dataclasses
 import functools
 import pathlib
 import threading
+import types
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -15,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from agents import checkpoint, learner, metrics, objectives, probing, schedule
+from agents import checkpoint, learner, metrics, objectives, optimizers, probing, schedule
 from agents import parts as parts_lib
 from agents.actions import ActionMap
 from agents.config import Config
@@ -27,6 +29,8 @@ from probes.subject import Inputs
 
 _KEEP = 2  # newest checkpoints that are kept, beside the probed ones
 _FILES = ('results', 'probes', 'trace')
+# Settings that are numbers of the optimizer alone: lanes of one program may differ in them.
+SCALARS = ('learning_rate', 'optimizer_epsilon')
 _MOST_STEPS = 1_000  # in one dispatch: a stop is noticed between two of them
 
 
@@ -38,17 +42,18 @@ class Tasks(NamedTuple):
 
 
 class Lane(NamedTuple):
-  """One seed."""
+  """One seed of one way."""
   config: Config
   folder: pathlib.Path
   task: Callable[[int], Any]  # index -> envs.streams.Task
 
 
 class Program(NamedTuple):
-  """What all seeds of a config share; compiled once for all tasks, S seeds at a time."""
-  model: learner.Model
+  """What lanes share whose configs differ in seed and scalars; compiled once for all tasks."""
+  model_of: Callable[[Config], learner.Model]  # a lane's
   num_outputs: int
-  # Learners, keys [S], tasks, first step, number of steps -> learners, sums of metrics [S].
+  # Learners, keys and each of SCALARS [S], tasks, first step, number of steps -> learners, sums of
+  # metrics [S].
   train: Callable[..., tuple[LearnerState, dict[str, jax.Array]]]
   # Parameters, keys [S], tasks -> loss and scores [S].
   evaluate: Callable[..., dict[str, jax.Array]]
@@ -61,19 +66,27 @@ def side_by_side(config: Config) -> bool:
 
 def make_program(config: Config, input_shape: tuple[int, ...], num_outputs: int) -> Program:
   """Of uint8 images [H, W, C], which the network sees as stacks of one frame."""
-  built = learner.make(config, (1, *input_shape), 'uint8', ActionMap(1, num_outputs, None))
-  objective = objectives.make(config, built.network)
+  @functools.cache  # compiled code is cached on a model's functions
+  def model(*scalars):
+    one = dataclasses.replace(config, **dict(zip(SCALARS, scalars, strict=True)))
+    return learner.make(one, (1, *input_shape), 'uint8', ActionMap(1, num_outputs, None))
+
+  network = model(*_scalars(config)).network
+  objective = objectives.make(config, network)
   weights = np.ones(config.batch_size, np.float32)
 
-  def learn(state, key, task, step):
+  def learn(state, key, scalars, task, step):
+    settings = vars(config) | dict(zip(SCALARS, scalars, strict=True))
+    optimizer = optimizers.make(types.SimpleNamespace(**settings))  # no Config holds traced numbers
+    agent = learner.make_agent(config, network, optimizer)
     rows = jax.random.randint(jax.random.fold_in(key, step), weights.shape, 0, task.size)
-    state, _, measured = built.agent.learn(
+    state, _, measured = agent.learn(
         state, objectives.Example(task.inputs[rows], task.targets[rows]), weights)
     return state, measured
 
-  def train(states, keys, tasks, first_step, num_steps):
+  def train(states, keys, scalars, tasks, first_step, num_steps):
     def body(states, step):
-      return jax.vmap(learn, in_axes=(0, 0, 0, None))(states, keys, tasks, step)
+      return jax.vmap(learn, in_axes=(0, 0, 0, 0, None))(states, keys, scalars, tasks, step)
     states, measured = jax.lax.scan(body, states, first_step + jnp.arange(num_steps))
     return states, jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), measured)
 
@@ -86,8 +99,18 @@ def make_program(config: Config, input_shape: tuple[int, ...], num_outputs: int)
       return aux.metrics | dict(loss=loss)
     return jax.vmap(one)(params, keys, tasks)
 
-  return Program(built, num_outputs, jax.jit(train, static_argnums=4, donate_argnums=0),
-                 jax.jit(evaluate))
+  return Program(
+      lambda one: model(*_scalars(one)), num_outputs,
+      jax.jit(train, static_argnums=5, donate_argnums=0), jax.jit(evaluate))
+
+
+def _scalars(config: Config) -> tuple[float, ...]:
+  return tuple(getattr(config, name) for name in SCALARS)
+
+
+def without_scalars(config: Config) -> Config:
+  """What lanes of one program have in common, but for the seed."""
+  return dataclasses.replace(config, **dict.fromkeys(SCALARS, 1.0))
 
 
 def alike(lanes: Sequence[Lane]) -> list[list[Lane]]:
@@ -100,13 +123,16 @@ def alike(lanes: Sequence[Lane]) -> list[list[Lane]]:
 
 
 class Trainer:
-  """Trains some seeds of one config, task after task; at the end of each comes a row of results."""
+  """Trains some lanes, task after task; at the end of each task comes a row of results."""
 
   def __init__(self, lanes: Sequence[Lane], program: Program, stop: threading.Event):
     """Goes on from the newest checkpoint that all lanes have; `stop` ends the run early."""
     self._lanes, self._program, self._stop = lanes, program, stop
     self._config = config = lanes[0].config
-    self._prober = functools.cache(lambda i: probing.make(lanes[i].config, program.model))
+    self._prober = functools.cache(
+        lambda i: probing.make(lanes[i].config, program.model_of(lanes[i].config)))
+    self._scalars = tuple(map(jnp.array, zip(*(_scalars(lane.config) for lane in lanes),
+                                             strict=True)))
     self._keys = jnp.stack([parts_lib.key(lane.config, parts_lib.ACT) for lane in lanes])
     saved = [set(checkpoint.frames(lane.folder / 'checkpoints')) for lane in lanes]
     common = set.intersection(*saved)
@@ -124,7 +150,7 @@ class Trainer:
 
   def _start(self, lane: Lane, is_saved: bool) -> tuple[LearnerState, dict[str, Any]]:
     """A lane's learner and counters at the step that the trainer starts from."""
-    init = self._program.model.agent.init
+    init = self._program.model_of(lane.config).agent.init
     if not is_saved:
       key = parts_lib.key(lane.config, parts_lib.INIT)
       return init(key), dict(sums={}, rows=dict.fromkeys(_FILES, 0))
@@ -184,7 +210,7 @@ class Trainer:
 
   def _train(self, tasks: Tasks, num_steps: int) -> None:
     self._states, sums = self._program.train(
-        self._states, self._keys, tasks, self._step, num_steps)
+        self._states, self._keys, self._scalars, tasks, self._step, num_steps)
     self._step += num_steps
     sums = jax.device_get(sums)
     for i, lane_sums in enumerate(self._sums):
