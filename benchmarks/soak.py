@@ -113,7 +113,7 @@ def main(argv: list[str]) -> int:
       *(f'| {name} | {first:,.0f} | {last:,.0f} | {slope:+,.1f} |'
         for name in names for first, last, slope in [growth(found, name)]), '',
       *(f'    {line}' for line in log.splitlines()
-        if 'throttled' in line or 'died' in line or 'dead' in line)]
+        if ' train ' not in line and any(word in line for word in ('throttled', 'died', 'dead')))]
   (out / 'README.md').write_text('\n'.join(lines) + '\n')
   return not good
 
