@@ -146,6 +146,37 @@ def test_the_loss_is_its_slow_twin(wrap, problem, smoothing):
   np.testing.assert_allclose(found.errors, errors, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize('agent, words, expected', [
+    ('dqn', ['so(target=two_hot)'], [0, 0.75, 0.25, 0]),
+    ('dqn', ['so(target=two_hot)', 'ls(part=0.2)'], [0.05, 0.65, 0.25, 0.05]),
+    ('c51', ['ls(part=0.2)'], [0.05, 0.65, 0.25, 0.05]),
+    ('dqn', ['so'], slow_hl_gauss(0.25, ATOMS, 0.75)),
+    ('dqn', ['so(sigma=0.4)'], slow_hl_gauss(0.25, ATOMS, 0.4)),
+    ('dqn', ['so(symlog=true)'], slow_hl_gauss(
+        math.log1p(0.25), np.linspace(-math.log(2), math.log(3), 4), 0.75))])
+def test_a_config_learns_the_target_that_it_names(agent, words, expected):
+  """Of a return of 0.25, a reward with nothing after it."""
+  config = config_lib.resolve(
+      'control', 'task', agent, words, dict(discount=0.5, v_min=-1.0, v_max=2.0, num_atoms=4))
+  probabilities = np.float32([0.1, 0.3, 0.2, 0.4])
+  critic = Critic(jnp.zeros((1, 1, 1)), jnp.log(probabilities)[None, None, None])
+  transition = types.Transition(
+      None, np.zeros((1, 1), np.int32), np.float32([0.25]), np.zeros(1, np.float32), None)
+  found = losses.make(config)(critic, [critic], critic.q_values, transition)
+  np.testing.assert_allclose(
+      found.losses, [-np.dot(expected, np.log(probabilities))], rtol=1e-5)
+
+
+@pytest.mark.parametrize('in_symlog', [False, True])
+def test_an_agents_values_are_of_the_atoms_that_it_learns_on(in_symlog):
+  config = config_lib.resolve('control', 'task', 'dqn', [f'so(symlog={in_symlog},atoms=5)'], {})
+  network = learner.make_network(config, (5,), 'float32', actions.ActionMap(2, 3, None))
+  out = network.apply(network.init(jax.random.key(0)), None, np.ones((1, 5), np.float32))
+  atoms = distributions.support(0.0, 100.0, 5, in_symlog)
+  np.testing.assert_allclose(
+      out.q_values, jax.nn.softmax(out.critics[0].distribution) @ atoms, rtol=1e-5)
+
+
 def update(scale, interventions, agent, **overrides):
   """The parameters' change in one real update on rewards times `scale`."""
   settings = dict(

@@ -7,7 +7,7 @@ import optax
 import pytest
 from dm_env import specs
 
-from agents import actions, learner, losses, optimizers
+from agents import actions, learner, losses, objectives, optimizers
 from agents import config as config_lib
 from networks import types as network_types
 from replay import types
@@ -15,9 +15,9 @@ from replay import types
 DIMS, CHOICES = 2, 3
 
 
-def make(**overrides):
+def make(names=(), **overrides):
   overrides = dict(torso='mlp', bins=CHOICES) | overrides
-  config = config_lib.resolve('control', 'test', 'double_dqn', [], overrides)
+  config = config_lib.resolve('control', 'test', 'double_dqn', names, overrides)
   action_map = actions.action_map(specs.BoundedArray((DIMS,), np.float32, -1, 1), config.bins)
   network = learner.make_network(config, (4,), 'float32', action_map)
   optimizer = optimizers.make(config)
@@ -77,14 +77,16 @@ def test_gradient_is_clipped_by_its_global_norm():
                step(config, gradient), step(unclipped, scaled))
 
 
-def test_update_follows_the_hubers_gradient_of_the_td_errors():
-  config, network, agent = make(learning_rate=1e-3)
+@pytest.mark.parametrize('norm', [{}, dict(norm='batch', hidden_bias=False)], ids=str)
+def test_update_follows_the_hubers_gradient_of_the_td_errors(norm):
+  """Statistics are the batch's where utilities are learnt, and the running ones elsewhere."""
+  config, network, agent = make(learning_rate=1e-3, **norm)
   state = agent.init(jax.random.key(0))
   state = state._replace(target_params=jax.tree.map(lambda x: x * 1.5, state.params))
   batch = transitions()
 
   def loss(params):
-    q_tm1 = network.apply(params, None, batch.obs_tm1).q_values
+    q_tm1 = network.apply(params, None, batch.obs_tm1, training=True).q_values
     chooser = network.apply(state.params, None, batch.obs_t).q_values
     values = network.apply(state.target_params, None, batch.obs_t).q_values
     best = jnp.argmax(chooser, axis=-1)
@@ -96,7 +98,9 @@ def test_update_follows_the_hubers_gradient_of_the_td_errors():
   (expected_loss, expected_errors), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
   transform = optimizers.make(config)
   updates, _ = transform.update(gradient, state.opt_state, state.params)
-  expected = optax.apply_updates(state.params, updates)
+  kept = network.apply(state.params, None, batch.obs_tm1, training=True).statistics
+  expected = {module: leaves | kept.get(module, {})
+              for module, leaves in optax.apply_updates(state.params, updates).items()}
   after, td_errors, metrics = agent.learn(state, batch, EQUAL)
   assert float(metrics['loss']) == pytest.approx(float(expected_loss), rel=1e-5)
   np.testing.assert_allclose(td_errors, np.abs(expected_errors), rtol=1e-4, atol=1e-5)
@@ -278,3 +282,72 @@ def test_initial_kernels_are_scaled_and_nothing_else():
     for name, leaf in leaves.items():
       np.testing.assert_allclose(
           scaled[module][name], leaf * (3 if name == 'w' else 1), rtol=1e-5, atol=1e-6)
+
+
+def test_a_penalty_adds_its_own_gradient_to_the_step():
+  """That of 0.5 * |theta|^2 is theta."""
+  config, network, _ = make()
+  penalized, _, _ = make(['l2(strength=0.5)'])
+  plain, other = (learner.make_agent(c, network, optax.sgd(0.1)) for c in (config, penalized))
+  before = plain.init(jax.random.key(0)).params
+  without, with_it = (agent.learn(agent.init(jax.random.key(0)), transitions(), EQUAL)[0].params
+                      for agent in (plain, other))
+  jax.tree.map(
+      lambda a, b, theta: np.testing.assert_allclose(b - a, -0.1 * theta, rtol=1e-3, atol=1e-6),
+      without, with_it, before)
+
+
+def test_of_injected_heads_the_old_one_trains_until_the_injection_and_then_the_new_one_alone():
+  """Also where the optimizer would go on with the old one by its momentum."""
+  _, network, agent = make(['inject(at=2)'])
+  state, parts = agent.init(jax.random.key(0)), network.injection
+  for update in range(1, 5):
+    before = jax.tree.map(np.array, state.params)
+    state, _, _ = agent.learn(state, transitions(seed=update), EQUAL)
+    moved = {name for name, leaves in before.items()
+             if any(np.any(state.params[name][leaf] != leaves[leaf]) for leaf in leaves)}
+    heads = {*parts.own} if update <= 2 else {*parts.new}
+    switches = {*parts.switches} if update == 2 else set()
+    assert moved == {'dense1', 'dense2'} | heads | switches
+
+
+def test_changes_are_made_after_each_update_and_what_they_remember_is_kept():
+  _, _, agent = make(['cbp'])
+  state = agent.init(jax.random.key(0))
+  for update in (1, 2):
+    state, _, _ = agent.learn(state, transitions(seed=update), EQUAL)
+    assert all(np.all(layer['age'] == update) for layer in state.memory['cbp'].values())
+
+
+@pytest.mark.parametrize('name, has', [
+    ('ln', {'w', 'b', 'scale', 'offset'}), ('nap', {'w', 'scale', 'offset'}),
+    ('ln(affine=false)', {'w', 'b'}), ('sn', {'w', 'b', 'singular_vector'})])
+def test_hidden_layers_have_the_parameters_that_an_intervention_leaves_them(name, has):
+  _, network, _ = make([name])
+  params = jax.eval_shape(network.init, jax.random.key(0))
+  found = {leaf for module, leaves in params.items() if module not in network.output_modules
+           for leaf in leaves}
+  assert found == has
+
+
+def test_an_agents_nonlinearities_are_those_of_its_intervention():
+  assert {*make()[1].activations.values()} == {'relu'}
+  assert {*make(['crelu'])[1].activations.values()} == {'crelu'}
+
+
+def test_mechanisms_see_both_observations_of_each_transition():
+  config, network, _ = make()
+  batch = transitions()
+  np.testing.assert_array_equal(
+      objectives.make(config, network).observations(batch),
+      np.concatenate([batch.obs_tm1, batch.obs_t]))
+
+
+def test_acting_normalizes_by_running_statistics():
+  """A batch of one, whose own mean would be all there is of it, is acted on as among others."""
+  _, _, agent = make(norm='batch')
+  params, observation = agent.init(jax.random.key(0)).params, transitions().obs_tm1
+  _, _, values = agent.act(params, jax.random.key(2), observation, 0.0)
+  _, _, alone = agent.act(params, jax.random.key(2), observation[:1], 0.0)
+  np.testing.assert_allclose(alone, values[:1], rtol=1e-5)
+  assert np.ptp(values) > 1e-3

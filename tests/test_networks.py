@@ -200,6 +200,7 @@ def test_activations_are_their_definitions():
   phi = np.array([0.5 * (1 + math.erf(value / math.sqrt(2))) for value in x])
   expected = {
       'leaky': np.where(x > 0, x, 0.01 * x), 'gelu': x * phi,
+      'tanh': np.expm1(2 * x) / (np.exp(2 * x) + 1),
       'crelu': np.concatenate([np.maximum(x, 0), np.maximum(-x, 0)]),
       'fourier': np.concatenate([np.sin(x), np.cos(x)])}
   for name, y in expected.items():

@@ -102,3 +102,15 @@ def test_mechanisms_do_without_a_target_network(name):
 def test_classes_have_no_distribution_of_returns(names, overrides, message):
   with pytest.raises(ValueError, match=message):
     make('classification', 3, names, **overrides)
+
+
+def test_examples_are_evaluated_one_by_one_whatever_is_normalized_over_them_in_training():
+  config, built = make('classification', 5, ['bn'])
+  params, batch = built.network.init(jax.random.key(1)), examples(np.arange(5, dtype=np.int32))
+  objective = objectives.make(config, built.network)
+  first = objectives.Example(batch.inputs[:1], batch.targets[:1])
+  for training in (False, True):
+    together, alone = (
+        objective.loss(params, {}, jax.random.key(0), some, 1.0, training)[1].each[0]
+        for some in (batch, first))
+    assert (together == pytest.approx(float(alone), rel=1e-4)) == (not training)

@@ -130,6 +130,20 @@ def test_muon_makes_matrices_orthogonal_and_leaves_the_rest_to_adam():
       assert of_gradient.min() / of_gradient.max() < singular.min() / singular.max()
 
 
+def test_muon_makes_the_momentum_orthogonal_and_looks_ahead_along_it():
+  """Any sum of I and J, a quarter turn, is orthogonal but for its size.
+
+  Of I and then J the momentum of 0.95 is 0.0475 I + 0.05 J. It counts 0.95 / (1 - 0.95^3), as it
+  will be one update later, and J itself 0.05 / (1 - 0.95^2).
+  """
+  eye, turn = np.eye(2, dtype=np.float32), np.float32([[0, 1], [-1, 0]])
+  params = {'m': {'w': jnp.zeros((2, 2))}}
+  each = [{'m': {'w': jnp.asarray(leaf)}} for leaf in (eye, turn)]
+  step = run(optimizers.OPTIMIZERS['muon'](config('muon')), each, params)[1]['m']['w']
+  total = 0.31640 * eye + (0.33304 + 0.51282) * turn
+  np.testing.assert_allclose(step, 0.2 * total / np.sqrt(np.mean(total**2)), rtol=1e-3)
+
+
 def test_decay_is_of_kernels_alone_by_the_learning_rate():
   """With zero gradient, weights shrink by exactly 1 - rate * strength and biases not at all."""
   zero = jax.tree.map(jnp.zeros_like, PARAMS)

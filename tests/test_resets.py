@@ -87,6 +87,33 @@ def test_dormant_is_relative_to_the_layers_mean():
   assert np.flatnonzero(after.params['dense1']['b'] != values).tolist() == [2, 3]
 
 
+def test_dormant_is_silent_at_both_observations_of_a_transition():
+  network, x = make('mlp')
+  state = with_activations(network, start(network), np.full(64, 10.0, np.float32))
+  dense1 = state.params['dense1']
+  # Unit 0 is the first input, which is 0 before the transition and 1 after it; unit 1 is silent.
+  dense1 = {'w': dense1['w'].at[0, 0].set(1), 'b': dense1['b'].at[:2].set(jnp.array([0.0, -5.0]))}
+  state = state._replace(params=state.params | {'dense1': dense1})
+  obs_tm1 = jnp.zeros_like(x)
+  obs_t = obs_tm1.at[:, 0].set(1)
+  batch = Batch(
+      jnp.concatenate([obs_tm1, obs_t]), network.apply(state.params, KEY, obs_tm1))
+  after, _ = resets.redo(network, 1, 0.0).change(KEY, state, None, batch)
+  assert np.flatnonzero(after.params['dense1']['b'] != dense1['b']).tolist() == [1]
+
+
+def test_a_units_activity_is_the_mean_of_sizes_whatever_their_signs():
+  network, _ = make('mlp', activation='tanh')
+  state = with_activations(network, start(network), np.full(64, 1.0, np.float32))
+  dense1 = state.params['dense1']
+  # Unit 0 is tanh of the first input, unit 1 of -1 always.
+  dense1 = {'w': dense1['w'].at[0, 0].set(1), 'b': dense1['b'].at[:2].set(jnp.array([0.0, -1.0]))}
+  x = jnp.zeros((2, 5)).at[:, 0].set(jnp.array([2.0, -2.0]))
+  features = network.apply(state.params | {'dense1': dense1}, KEY, x).features
+  activity = resets._activity(network, features)['dense1']
+  np.testing.assert_allclose(activity, [np.tanh(2), *[np.tanh(1)] * 63], rtol=1e-5)
+
+
 @pytest.mark.parametrize('torso, style', [
     ('data_efficient', {}), ('residual_mlp', {}), ('mlp', {'activation': 'crelu'})], ids=str)
 def test_recycling_dead_units_leaves_the_function_as_it_is(torso, style):
@@ -214,5 +241,7 @@ def test_injection_switches_once_changes_no_output_and_then_trains_the_new_head(
   for moment in moments(after):
     for module, leaves in moment.items():
       assert all(np.all(leaf == (0 if module in parts.new else 1)) for leaf in leaves.values())
-  later, _ = mechanism.change(KEY, after._replace(num_updates=jnp.int32(4)), None, batch)
-  same(later.opt_state, after.opt_state)
+  # Once: what the new head's moments have become by then stays.
+  trained_on = after._replace(num_updates=jnp.int32(4), opt_state=state.opt_state)
+  later, _ = mechanism.change(KEY, trained_on, None, batch)
+  same((later.params, later.opt_state), (after.params, state.opt_state))
