@@ -12,7 +12,8 @@ import sys
 import tempfile
 import time
 
-from benchmarks import soak, watched
+from benchmarks import watched
+from probes import files
 
 _ACTORS = (1, 2, 4, 8)
 _SECONDS = 60.0
@@ -32,7 +33,7 @@ def measure(num_actors: int, learns: bool) -> dict[str, float]:
     folder = pathlib.Path(scratch, 'run')
     command = (*_COMMAND, f'--num_actors={num_actors}', f'--set=min_replay_size={least}')
     with watched.started(folder, command) as run:
-      run.wait_for_updates(num_actors, _LEARN_FROM + 200)
+      run.wait_for_transitions(num_actors, _LEARN_FROM + 200)
       first = run.count()
       time.sleep(_SECONDS)
       last, weights_bytes = run.count(), run.weights_bytes()
@@ -136,7 +137,7 @@ def main(argv: list[str]) -> int:
     for num_actors in _ACTORS:
       rows.append(measure(num_actors, learns))
       print(rows[-1], flush=True)
-      soak.write_csv(out / 'scaling.csv', rows)
+      files.write_rows(out / 'scaling.csv', rows)
   write_index(out, rows)
   return 0
 

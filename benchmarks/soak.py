@@ -7,7 +7,6 @@ episode of the task has 1,000 steps, so that an actor's steps say how many episo
 told of.
 """
 
-import csv
 import json
 import pathlib
 import shutil
@@ -18,6 +17,7 @@ import time
 import numpy as np
 
 from benchmarks import watched
+from probes import files
 
 _COMMAND = (
     'run_control.py', '--task=cartpole_swingup', '--agent=double_dqn', '--num_actors=4',
@@ -32,7 +32,7 @@ _BATCH_SIZE, _STEPS_PER_UPDATE, _MIN_REPLAY_SIZE = 256, 8, 1_000
 
 def watch(run: watched.Watched, seconds: float) -> list[watched.Counters]:
   """Counts every ten seconds."""
-  run.wait_for_updates(4, _MIN_REPLAY_SIZE)
+  run.wait_for_transitions(4, _MIN_REPLAY_SIZE)
   found = [run.count()]
   while found[-1].time - found[0].time < seconds:
     if run.process.poll() is not None:
@@ -48,14 +48,6 @@ def growth(found: list[watched.Counters], role: str) -> tuple[float, float, floa
   hours = np.array([one.time for one in settled]) / 3600
   sizes = np.array([one.rss_bytes[role] for one in settled]) / 1e6
   return sizes[0], sizes[-1], np.polyfit(hours, sizes, 1)[0]
-
-
-def write_csv(path: pathlib.Path, rows: list[dict]) -> None:
-  """Writes rows of equal columns."""
-  with open(path, 'w', newline='') as file:
-    writer = csv.DictWriter(file, rows[0], lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(rows)
 
 
 def check_episodes(state: dict) -> tuple[list[str], bool]:
@@ -84,11 +76,11 @@ def main(argv: list[str]) -> int:
     shutil.copyfile(folder / 'results.csv', out / 'results.csv')
   (out / 'log.txt').write_text(log)
   begun, names = found[0].time, list(found[0].rss_bytes)
-  write_csv(out / 'memory.csv', [
+  files.write_rows(out / 'memory.csv', [
       dict(seconds=round(one.time - begun)) | {
           f'{name}_mb': round(one.rss_bytes.get(name, 0) / 1e6, 1) for name in names}
       for one in found])
-  write_csv(out / 'rates.csv', [
+  files.write_rows(out / 'rates.csv', [
       dict(seconds=round(new.time - begun),
            inserted_per_second=round((new.inserted - old.inserted) / (new.time - old.time), 1),
            sampled_per_inserted=round(

@@ -61,7 +61,7 @@ class Watched:
     [letter] = self._client.sample('weights', 1, emit_timesteps=False)
     return letter.data[0].nbytes
 
-  def wait_for_updates(self, num_actors: int, least_inserted: int) -> None:
+  def wait_for_transitions(self, num_actors: int, least_inserted: int) -> None:
     """Waits until everyone runs, and so many transitions have come in."""
     until = time.monotonic() + _START_SECONDS
     while len(self.pids()) < num_actors + 4 or (

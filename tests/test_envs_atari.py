@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import numpy as np
+import psutil
 import pytest
 from dm_env import StepType
 
@@ -166,7 +167,11 @@ def test_a_picture_is_the_newest_frame_four_times_as_large():
 
 
 def test_close_ends_the_threads_and_may_be_called_twice():
-  env = atari.make('pong', 'dqn_zoo', num_envs=1, seed=1)
+  process = psutil.Process()
+  before = process.num_threads()
+  env = atari.make('pong', 'dqn_zoo', num_envs=3, seed=1)
   env.reset()
+  assert process.num_threads() > before
   env.close()
+  assert process.num_threads() == before
   env.close()

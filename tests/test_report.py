@@ -248,7 +248,9 @@ def test_cells_that_are_no_numbers(tmp_path):
 
 def test_infinite_cells(tmp_path):
   rows = [dict.fromkeys(probe(0), 'inf') | dict(frame=i) for i in range(2)]
-  written(make_run(tmp_path / 'run', rows, rows))
+  page, markdown = written(make_run(tmp_path / 'run', rows, rows))
+  for text in (page.text, markdown):
+    assert 'Undecided' in text and 'The network can still learn' not in text
 
 
 def test_a_probe_of_few_columns(tmp_path):

@@ -37,8 +37,7 @@ def run(streams: cli.Streams, argv: Sequence[str]) -> int | str:
       return script.FAILED
 
 
-def _run(streams: cli.Streams, command: cli.Command,
-         stop: threading.Event) -> int:
+def _run(streams: cli.Streams, command: cli.Command, stop: threading.Event) -> int:
   arms = merged(command.arms)
   for number, arm in enumerate(arms, 1):
     log.info('way %d of %d: %s', number, len(arms), arm.name)
@@ -66,8 +65,7 @@ def _shared(config: Config) -> Config:
 
 
 def _run_arm(
-    streams: cli.Streams, dataset: object, arm: cli.Arm,
-    stop: threading.Event) -> bool:
+    streams: cli.Streams, dataset: object, arm: cli.Arm, stop: threading.Event) -> bool:
   """Makes an arm's folders, trains its seeds, reports on each; False where it was stopped."""
   learn = _play if arm.configs[0].objective == _PLAYED else _learn
   with contextlib.ExitStack() as stack:
@@ -83,8 +81,7 @@ def _run_arm(
 
 
 def _play(
-    streams: cli.Streams, dataset: object, arm: cli.Arm,
-    stop: threading.Event) -> bool:
+    streams: cli.Streams, dataset: object, arm: cli.Arm, stop: threading.Event) -> bool:
   """Trains agents, which play."""
   return playing.train(functools.partial(make_env, streams, dataset), arm, stop)
 
@@ -102,8 +99,7 @@ def _stream(streams: cli.Streams, dataset: object, config: Config) -> Any:
 
 
 def _learn(
-    streams: cli.Streams, dataset: object, arm: cli.Arm,
-    stop: threading.Event) -> bool:
+    streams: cli.Streams, dataset: object, arm: cli.Arm, stop: threading.Event) -> bool:
   """Trains networks on examples, in one program where that is faster."""
   config = arm.configs[0]
   made = [_stream(streams, dataset, one) for one in arm.configs]
