@@ -155,9 +155,10 @@ def _resolve(domain: Domain, values: flags.FlagValues) -> Command:
     raise errors.UsageError('resume=true: needs --run_dir, the run to continue')
   folder = pathlib.Path(values.run_dir) if values.run_dir else run_folder.default_path(config)
   stored = run_folder.check(folder, config, values.resume)
+  resources = _resources(values)  # What is wrong everywhere is said before what is missing here.
   _check_actors(config, values)
   return Command(config, folder, stored, tuple(track), values.replay_port, values.video,
-                 values.ray_address, _resources(values))
+                 values.ray_address, resources)
 
 
 def _check_actors(config: Config, values: flags.FlagValues) -> None:

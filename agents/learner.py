@@ -76,13 +76,16 @@ def make_agent(
     config: Config, network: network_types.QNetwork,
     optimizer: optax.GradientTransformation) -> Agent:
   """Learns utilities [B, M, A] by the objective and with the mechanisms that `config` names."""
+  # What is drawn anew is drawn as at the start; probes ask the same of every scale.
+  if config.initial_scale != 1:
+    network = network._replace(init=_scaled(network.init, config.initial_scale))
   objective = objectives.make(config, network)
   mechanisms = choice.mechanisms(
       config.interventions, config.intervention_parameters, network)
 
   def init(key: Array) -> LearnerState:
     key, init_key = jax.random.split(key)
-    params = _scaled(network.init(init_key), config.initial_scale)
+    params = network.init(init_key)
     # The target is a copy of its own: an update may not give one buffer away twice.
     target_params = jax.tree.map(jnp.copy, params) if objective.has_target else {}
     memory = {name: jax.tree.map(jnp.copy, mechanism.remember(params))
@@ -152,12 +155,14 @@ def make_losses(config: Config, network: network_types.QNetwork) -> Callable[...
   return losses_of
 
 
-def _scaled(params: network_types.Params, factor: float) -> network_types.Params:
-  """The parameters with their kernels multiplied."""
-  if factor == 1:
-    return params
-  return {module: {name: factor * leaf if name == 'w' else leaf for name, leaf in leaves.items()}
-          for module, leaves in params.items()}
+def _scaled(init: Callable[[Array], network_types.Params],
+            factor: float) -> Callable[[Array], network_types.Params]:
+  """The initializer with the kernels that it draws multiplied."""
+  def scaled(key: Array) -> network_types.Params:
+    return {module: {name: factor * leaf if name == 'w' else leaf for name, leaf in leaves.items()}
+            for module, leaves in init(key).items()}
+
+  return scaled
 
 
 def _penalty(

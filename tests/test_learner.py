@@ -272,12 +272,15 @@ def test_frames_are_shifted_before_they_are_learnt_from():
   assert loss(random, 4) != pytest.approx(loss(random, 0), rel=1e-5)
 
 
-def test_initial_kernels_are_scaled_and_nothing_else():
-  plain, scaled = (
-      learner.make(
-          config_lib.resolve('control', 'x', 'double_dqn', ['ln'], dict(
-              torso='mlp', initial_scale=factor)), (4,), 'float32', actions.ActionMap(1, 3, None))
-      .agent.init(jax.random.key(0)).params for factor in (1.0, 3.0))
+@pytest.mark.parametrize('drawn_anew', [False, True])
+def test_drawn_kernels_are_scaled_and_nothing_else(drawn_anew):
+  """At the start, and by what resets weights later."""
+  def drawn(scale):
+    _, _, agent = make(['ln', 'reset(scope=all,period=1)'], initial_scale=scale)
+    state = agent.init(jax.random.key(0))
+    return (agent.learn(state, transitions(), EQUAL)[0] if drawn_anew else state).params
+
+  plain, scaled = drawn(1.0), drawn(3.0)
   for module, leaves in plain.items():
     for name, leaf in leaves.items():
       np.testing.assert_allclose(
