@@ -77,8 +77,7 @@ def make_agent(
     optimizer: optax.GradientTransformation) -> Agent:
   """Learns utilities [B, M, A] by the objective and with the mechanisms that `config` names."""
   # What is drawn anew is drawn as at the start; probes ask the same of every scale.
-  if config.initial_scale != 1:
-    network = network._replace(init=_scaled(network.init, config.initial_scale))
+  network = network._replace(init=_scaled(network.init, config.initial_scale))
   objective = objectives.make(config, network)
   mechanisms = choice.mechanisms(
       config.interventions, config.intervention_parameters, network)
@@ -158,6 +157,9 @@ def make_losses(config: Config, network: network_types.QNetwork) -> Callable[...
 def _scaled(init: Callable[[Array], network_types.Params],
             factor: float) -> Callable[[Array], network_types.Params]:
   """The initializer with the kernels that it draws multiplied."""
+  if factor == 1:
+    return init
+
   def scaled(key: Array) -> network_types.Params:
     return {module: {name: factor * leaf if name == 'w' else leaf for name, leaf in leaves.items()}
             for module, leaves in init(key).items()}

@@ -42,14 +42,19 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
 
 
 def by_turns(commands: Mapping[str, Sequence[str]], rounds: int) -> dict[str, list[dict[str, Any]]]:
-  """Runs each command once a round, alone, and collects the JSON on its last line."""
+  """Runs each command once a round, alone, and collects the JSON on its last line.
+
+  Args:
+    commands: by name; the last word of each is its settings.
+    rounds: how often each is run.
+  """
   results = {name: [] for name in commands}
   for number in range(1, rounds + 1):
     for name, command in commands.items():
       print(f'round {number} of {rounds}: {name}', file=sys.stderr)
       done = subprocess.run(
-          [*command, json.dumps(SETTINGS)], cwd=pathlib.Path(__file__).parents[1],
-          capture_output=True, text=True, timeout=_TIMEOUT_SECONDS)
+          command, cwd=pathlib.Path(__file__).parents[1], capture_output=True, text=True,
+          timeout=_TIMEOUT_SECONDS)
       if done.returncode:
         raise RuntimeError(f'{name}: exit status {done.returncode}\n{done.stderr}')
       results[name].append(json.loads(done.stdout.splitlines()[-1]))

@@ -6,7 +6,7 @@ A benchmark is a generator: it prepares, then yields how much it just did, for e
 import contextlib
 import itertools
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import ale_py
@@ -40,10 +40,12 @@ def rates(benchmark: Iterator[int], seconds: float, repeats: int) -> list[float]
 
 
 @contextlib.contextmanager
-def build(agent: str, replay: str, overrides: Mapping[str, Any]) -> Iterator[parts.Parts]:
+def build(
+    agent: str, replay: str, overrides: Mapping[str, Any],
+    interventions: Sequence[str] = ()) -> Iterator[parts.Parts]:
   """The parts of a run on Pong that writes nothing by itself."""
   config = config_lib.resolve(
-      'atari', 'pong', agent, (), overrides, protocol='dqn_zoo', replay=replay,
+      'atari', 'pong', agent, interventions, overrides, protocol='dqn_zoo', replay=replay,
       run_length=2**40, eval_every=0, probe_every=0, checkpoint_every=0)
   task = parts.Task(
       make_env=lambda num_envs, seed: atari.make(config.task, config.protocol, num_envs, seed),
@@ -115,7 +117,7 @@ def flop(agent: str) -> float:
 def _learning(agent: str) -> Iterator[tuple]:
   """An agent's `learn`, and what it takes."""
   with build(agent, 'local', {'replay_capacity': 100, 'min_replay_size': 1}) as run:
-    _fill(run, 50)
+    fill(run, 50)
     sample = run.replay.sample(run.config.batch_size)
     yield (run.player.agent.learn, run.player.agent.init(parts.key(run.config, parts.INIT)),
            sample.transition, np.ones(run.config.batch_size, np.float32))
@@ -134,19 +136,19 @@ def matrices() -> Iterator[int]:
 def replay(kind: str) -> Iterator[int]:
   """Batches drawn uniformly."""
   with build('dqn', kind, {'replay_capacity': NUM_STORED, 'min_replay_size': 1}) as run:
-    _fill(run, NUM_STORED)
+    fill(run, NUM_STORED)
     while True:
       run.replay.sample(run.config.batch_size)
       yield 1
 
 
-def _fill(run: parts.Parts, num_steps: int) -> None:
-  """Stores what a fixed cycle of actions leads to."""
+def fill(run: parts.Parts, num_steps: int) -> None:
+  """Stores what a fixed cycle of actions leads to, over and over again."""
   timestep = run.env.reset()
-  for step in run.accumulator.step(timestep, None):
-    run.replay.add(step)
-  for i in range(num_steps):
+  steps = list(run.accumulator.step(timestep, None))
+  for i in range(min(num_steps, NUM_STORED)):
     choices = np.array([[i // 10 % run.player.action_map.num_choices]], np.int32)
     timestep = run.env.step(run.player.action_map.to_environment(choices))
-    for step in run.accumulator.step(timestep, choices):
-      run.replay.add(step)
+    steps += run.accumulator.step(timestep, choices)
+  for step in itertools.islice(itertools.cycle(steps), num_steps + 1):
+    run.replay.add(step)

@@ -1,8 +1,9 @@
-"""Our DQN on Pong: prints the frames/s of its whole loop while it learns, as JSON.
+"""Our DQN on Pong: prints the frames/s of its whole loop while it learns, and its memory, as JSON.
 
     python -m benchmarks.whole_loop reverb|local SETTINGS
 
-SETTINGS are compare.SETTINGS as JSON.
+SETTINGS are compare.SETTINGS as JSON. They may hold `interventions`; `overrides`, more settings of
+agents/config.py; and `stored`, how many transitions the replay holds before the run begins.
 """
 
 import json
@@ -11,6 +12,8 @@ import sys
 import tempfile
 import threading
 import time
+
+import psutil
 
 from agents import trainer as trainer_lib
 from benchmarks import speeds
@@ -23,8 +26,12 @@ def main() -> None:
   overrides = {name: settings[name] for name in _COMMON} | dict(
       min_replay_size=settings['learning_starts'],
       exploration_epsilon_begin=settings['epsilon'], exploration_epsilon_end=settings['epsilon'])
+  overrides |= settings.get('overrides', {})
+  built = speeds.build('dqn', replay, overrides, settings.get('interventions', ()))
   stop = threading.Event()
-  with speeds.build('dqn', replay, overrides) as run, tempfile.TemporaryDirectory() as folder:
+  with built as run, tempfile.TemporaryDirectory() as folder:
+    if stored := settings.get('stored'):
+      speeds.fill(run, stored)
     trainer = trainer_lib.Trainer(run, pathlib.Path(folder), stop)
     first = 4 * (settings['learning_starts'] + settings['warmup_steps'])
     rates = []
@@ -34,7 +41,8 @@ def main() -> None:
     trainer.run()
     trainer.close()
     watch.join()
-  print(json.dumps({'frames_per_second': rates[0]}))
+    size = psutil.Process().memory_info().rss
+  print(json.dumps({'frames_per_second': rates[0], 'bytes': size}))
 
 
 def _rate(

@@ -5,14 +5,15 @@ import sys
 
 import pytest
 
-from benchmarks import compare, speeds
+from agents import config as config_lib
+from benchmarks import compare, growth, speeds
 
 _ECHO = '''
 import json, pathlib, sys
 path = pathlib.Path(sys.argv[1])
 path.write_text(path.read_text() + sys.argv[2] if path.exists() else sys.argv[2])
 print('chatter')
-print(json.dumps({'order': path.read_text(), 'seed': json.loads(sys.argv[3])['seed']}))
+print(json.dumps({'order': path.read_text()}))
 '''
 
 
@@ -29,18 +30,31 @@ def test_ratio_needs_as_many_of_each():
     compare.ratio([1, 2, 3], [1, 2])
 
 
-def test_commands_run_by_turns_with_the_same_settings(tmp_path):
+def test_commands_run_by_turns(tmp_path):
   commands = {name: (sys.executable, '-c', _ECHO, str(tmp_path / 'order'), name) for name in 'AB'}
   results = compare.by_turns(commands, rounds=2)
   assert [run['order'] for run in results['A']] == ['A', 'ABA']
   assert [run['order'] for run in results['B']] == ['AB', 'ABAB']
-  assert all(run['seed'] == compare.SETTINGS['seed'] for runs in results.values() for run in runs)
 
 
 def test_a_failing_command_shows_its_error():
   code = 'import sys; sys.stderr.write("the" + " cause"); sys.exit(3)'
   with pytest.raises(RuntimeError, match='broken: exit status 3\nthe cause'):
     compare.by_turns({'broken': (sys.executable, '-c', code)}, rounds=1)
+
+
+def test_growth_in_milliseconds_by_hand():
+  # 4 frames each agent step: 10 ms at 1 and 14 ms at 3 are 8 ms, and 2 for each one more.
+  rows = [dict(value=1, frames_per_second=400), dict(value=3, frames_per_second=4e3 / 14)]
+  assert growth.milliseconds(rows) == pytest.approx((8, 2))
+
+
+@pytest.mark.parametrize('name', growth.SWEEPS)
+def test_what_grows_are_settings_of_a_run(name):
+  for changed in growth.SWEEPS[name].points.values():
+    assert not changed.keys() - compare.SETTINGS.keys() - {'overrides', 'interventions', 'stored'}
+    config_lib.resolve(
+        'atari', 'pong', 'dqn', changed.get('interventions', ()), changed.get('overrides', {}))
 
 
 def test_rates_repeats_and_closes():
