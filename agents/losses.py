@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import rlax
 
+from agents.rlax_alone import rlax
 from networks import distributions
 from networks.types import Critic
 from replay import types

@@ -5,6 +5,7 @@ import configparser
 import importlib.metadata
 import pathlib
 import re
+import subprocess
 import sys
 
 import pytest
@@ -23,6 +24,7 @@ ONLY_IN = {  # library -> the modules that may import it
   'dm_control': {'envs/control.py'},
   'imageio_ffmpeg': {'agents/video.py'},
   'ray': {'agents/distributed/ray_engine.py'},
+  'rlax': {'agents/rlax_alone.py'},
   'reverb': {'replay/reverb_client.py', 'replay/reverb_server.py'},
   'tensorflow': {'replay/reverb_client.py', 'replay/reverb_server.py'},
 }
@@ -75,6 +77,13 @@ def test_a_wrong_arrow_is_named(module, source, arrow):
 
 def normalize(distribution: str) -> str:
   return re.sub(r'[-_.]+', '-', distribution).lower()
+
+
+@pytest.mark.reverb
+def test_a_start_waits_for_tensorflow_only_where_reverb_needs_it():
+  code = 'import sys, agents.cli; print("tensorflow" in sys.modules); import tensorflow.compat.v1'
+  done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
+  assert (done.returncode, done.stdout) == (0, 'False\n'), done.stderr
 
 
 def test_what_is_imported_is_declared_and_the_reverse():

@@ -49,7 +49,8 @@ def test_two_dimensions_by_hand(wrap):
 @st.composite
 def problems(draw):
   size = draw(st.sampled_from([(1, 1, 2), (5, 1, 3), (4, 3, 4)]))  # Few: each is compiled.
-  floats = st.floats(-100, 100, width=32)
+  # XLA takes subnormal numbers for 0, which makes another action the best.
+  floats = st.floats(-100, 100, width=32, allow_subnormal=False)
   q = [draw(hnp.arrays(np.float32, size, elements=floats)) for _ in range(3)]
   actions = draw(hnp.arrays(np.int32, size[:2], elements=st.integers(0, size[2] - 1)))
   rewards = draw(hnp.arrays(np.float32, size[0], elements=floats))
@@ -158,7 +159,7 @@ def test_quantile_dimensions_share_one_target_by_hand(wrap):
 @st.composite
 def distributional_problems(draw):
   *size, num_atoms = draw(st.sampled_from([(1, 1, 2, 2), (3, 2, 3, 5)]))  # Few: each is compiled.
-  floats = st.floats(-5, 5, width=32)
+  floats = st.floats(-5, 5, width=32, allow_subnormal=False)
   online, target = (
       draw(hnp.arrays(np.float32, (*size, num_atoms), elements=floats)) for _ in range(2))
   selector = draw(hnp.arrays(np.float32, size, elements=floats))
