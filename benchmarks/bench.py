@@ -16,11 +16,13 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from agents import config as config_lib
 from benchmarks import compare, speeds
 from replay import factory
 
 PEER = '.venv-bench/bin/python'
 MATRICES = 'products of matrices'
+CONTROL = ('environment, walker_walk', 'learner, decqn', 'whole loop, decqn on walker_walk')
 LEARNERS = ('dqn', 'double_dqn', 'c51', 'qr_dqn', 'rainbow')
 
 
@@ -40,6 +42,9 @@ ROWS = (
       for agent in LEARNERS),
     *(Row(f'replay, {kind}', 'batches/s', functools.partial(speeds.replay, kind))
       for kind in factory.KINDS),
+    Row(CONTROL[0], 'steps/s', speeds.control_environment),
+    Row(CONTROL[1], 'updates/s', functools.partial(speeds.learner, 'decqn', 'control')),
+    Row(CONTROL[2], 'steps/s', functools.partial(speeds.control_loop, 'decqn')),
 )
 
 
@@ -58,7 +63,8 @@ def main() -> None:
       results[row.name] = dict(
           unit=row.unit, values=speeds.rates(row.make(), arguments.seconds, arguments.repeats))
       show(row.name, **results[row.name])
-  report = dict(machine=machine(), parts=results, updates=updates(results))
+  report = dict(machine=machine(), parts=results, updates=updates(results),
+                control=control(results))
   if arguments.rounds:
     report['comparison'] = comparison(arguments.rounds, has_reverb)
   arguments.output.parent.mkdir(parents=True, exist_ok=True)
@@ -76,6 +82,15 @@ def updates(parts: dict[str, Any]) -> dict[str, dict[str, float]]:
     print(f'{agent}: {flop / 1e9:.2f} Gflop an update, {share:.0%} of the bound that matrix '
           'products set')
   return found
+
+
+def control(parts: dict[str, Any]) -> dict[str, float]:
+  """The loop's time over that of environment and updates alone, on Control."""
+  stepping, updating, looping = (1 / statistics.median(parts[name]['values']) for name in CONTROL)
+  period = config_lib.resolve('control', 'walker_walk', 'decqn', (), {}).steps_per_update
+  ratio = looping / (stepping + updating / period)
+  print(f'decqn on walker_walk: the loop takes {ratio:.2f} times what environment and updates take')
+  return dict(steps_per_update=period, loop_over_parts=ratio)
 
 
 def comparison(rounds: int, has_reverb: bool) -> dict[str, Any]:

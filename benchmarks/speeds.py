@@ -1,4 +1,4 @@
-"""How fast each part of a run goes by itself, on Pong.
+"""How fast each part of a run goes by itself, on Pong where it is not said otherwise.
 
 A benchmark is a generator: it prepares, then yields how much it just did, for ever.
 """
@@ -15,9 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from ale_py import roms
 
+import run_atari
+import run_control
 from agents import config as config_lib
-from agents import loop, parts
-from envs import atari
+from agents import loop, parts, snapshot
+from envs import atari, control
 from replay import factory
 
 NUM_STORED = 5_000  # transitions that are drawn from
@@ -39,20 +41,25 @@ def rates(benchmark: Iterator[int], seconds: float, repeats: int) -> list[float]
   return found
 
 
+# What each domain's script plays, and what its config says beyond the agent's.
+_DOMAINS = {
+    'atari': (run_atari.task, 'pong', dict(protocol='dqn_zoo')),
+    'control': (run_control.task, 'walker_walk', {})}
+
+
 @contextlib.contextmanager
 def build(
-    agent: str, replay: str, overrides: Mapping[str, Any],
-    interventions: Sequence[str] = ()) -> Iterator[parts.Parts]:
-  """The parts of a run on Pong that writes nothing by itself."""
+    agent: str, replay: str, overrides: Mapping[str, Any], interventions: Sequence[str] = (),
+    domain: str = 'atari') -> Iterator[parts.Parts]:
+  """The parts of a run on Pong, or on walker_walk, that writes nothing by itself."""
+  make_task, name, settings = _DOMAINS[domain]
   config = config_lib.resolve(
-      'atari', 'pong', agent, interventions, overrides, protocol='dqn_zoo', replay=replay,
+      domain, name, agent, interventions, overrides, **settings, replay=replay,
       run_length=2**40, eval_every=0, probe_every=0, checkpoint_every=0)
-  task = parts.Task(
-      make_env=lambda num_envs, seed: atari.make(config.task, config.protocol, num_envs, seed),
-      normalize=lambda episode_return: episode_return)
   settings = parts.replay_settings(config)
   built = parts.build(
-      config, task, lambda signature: factory.make(replay, signature, settings, run_id='bench'))
+      config, make_task(config),
+      lambda signature: factory.make(replay, signature, settings, run_id='bench'))
   try:
     yield built
   finally:
@@ -96,9 +103,31 @@ def actor() -> Iterator[int]:
       yield atari.FRAMES_PER_STEP
 
 
-def learner(agent: str) -> Iterator[int]:
+def control_environment() -> Iterator[int]:
+  """walker_walk with the same torques over and over: agent steps."""
+  env = control.make('walker_walk', num_envs=1, seed=1)
+  env.reset()
+  torques = np.full((1, *env.action_spec().shape), 0.5, np.float32)
+  try:
+    while True:
+      env.step(torques)
+      yield 1
+  finally:
+    env.close()
+
+
+def control_loop(agent: str) -> Iterator[int]:
+  """The whole loop on walker_walk while it learns, nothing written: agent steps."""
+  with build(agent, 'local', {}, domain='control') as run:
+    for progress in loop.train(
+        run.player, run.env, run.accumulator, run.replay, run.config, snapshot.start(run)):
+      if progress.updates:
+        yield run.config.steps_per_update
+
+
+def learner(agent: str, domain: str = 'atari') -> Iterator[int]:
   """Updates on one batch that stays the same."""
-  with _learning(agent) as (learn, state, *batch):
+  with _learning(agent, domain) as (learn, state, *batch):
     while True:
       for _ in range(5):
         state, _, _ = learn(state, *batch)
@@ -114,9 +143,10 @@ def flop(agent: str) -> float:
 
 
 @contextlib.contextmanager
-def _learning(agent: str) -> Iterator[tuple]:
+def _learning(agent: str, domain: str = 'atari') -> Iterator[tuple]:
   """An agent's `learn`, and what it takes."""
-  with build(agent, 'local', {'replay_capacity': 100, 'min_replay_size': 1}) as run:
+  small = {'replay_capacity': 100, 'min_replay_size': 1}
+  with build(agent, 'local', small, domain=domain) as run:
     fill(run, 50)
     sample = run.replay.sample(run.config.batch_size)
     yield (run.player.agent.learn, run.player.agent.init(parts.key(run.config, parts.INIT)),
@@ -146,9 +176,10 @@ def fill(run: parts.Parts, num_steps: int) -> None:
   """Stores what a fixed cycle of actions leads to, over and over again."""
   timestep = run.env.reset()
   steps = list(run.accumulator.step(timestep, None))
+  action_map = run.player.action_map
   for i in range(min(num_steps, NUM_STORED)):
-    choices = np.array([[i // 10 % run.player.action_map.num_choices]], np.int32)
-    timestep = run.env.step(run.player.action_map.to_environment(choices))
+    choices = np.full((1, action_map.num_dims), i // 10 % action_map.num_choices, np.int32)
+    timestep = run.env.step(action_map.to_environment(choices))
     steps += run.accumulator.step(timestep, choices)
   for step in itertools.islice(itertools.cycle(steps), num_steps + 1):
     run.replay.add(step)
