@@ -163,7 +163,7 @@ def test_any_damaged_file_is_read_or_refused(finished, tmp_path):
 
 
 def test_a_report_is_made_of_any_damaged_run(finished, tmp_path):
-  @hypothesis.settings(max_examples=30)
+  @hypothesis.settings(max_examples=10)
   @hypothesis.given(st.data())
   def check(data):
     run = tmp_path / 'run'

@@ -47,8 +47,9 @@ SMALL = dict(
 
 
 @pytest.mark.parametrize('agent, names', [
-    ('rainbow', []), ('iqn', ['crelu', 'infer']), ('decqn', ['so']), ('dqn', ['bn', 'gelu']),
-    ('qr_dqn', ['sn', 'inject'])])
+    ('rainbow', []), ('iqn', ['crelu', 'infer']), ('dqn', ['bn', 'gelu']),
+    pytest.param('decqn', ['so'], marks=pytest.mark.slow),
+    pytest.param('qr_dqn', ['sn', 'inject'], marks=pytest.mark.slow)])
 def test_every_kind_of_agent_can_be_probed(agent, names):
   overrides = {'inject.at': '1'} if 'inject' in names else {}
   config = config_lib.resolve('control', 'catch', agent, names, SMALL | overrides)
