@@ -20,7 +20,7 @@ def parse(text: str) -> dict[str, dict[str, str]]:
   """ln,redo(period=1000,tau=0.1) -> {ln: {}, redo: {period: 1000, tau: 0.1}}, all text.
 
   Raises:
-    UsageError: the text cannot be read, or a name is given twice.
+    UsageError: the text cannot be read, or a name or parameter is given twice.
   """
   found = {}
   for word in re.findall(r'(?:[^,(]|\([^)]*\)?)+', text):
@@ -31,8 +31,12 @@ def parse(text: str) -> dict[str, dict[str, str]]:
     name, inside = match.groups()
     if name in found:
       raise errors.UsageError(f'interventions={name}: given twice; name each once')
-    found[name] = dict(
-        _assignment(name, part) for part in (inside or '').split(',') if part.strip())
+    found[name] = {}
+    for part in filter(str.strip, (inside or '').split(',')):
+      parameter, value = _assignment(name, part)
+      if parameter in found[name]:
+        raise errors.UsageError(f'interventions={name}({part.strip()}): {parameter} is set twice')
+      found[name][parameter] = value
   return found
 
 
@@ -70,6 +74,23 @@ def choose(asked: Mapping[str, Mapping[str, str]], overrides: Mapping[str, str])
       if not row.field:
         parameters.append((f'{name}.{parameter}', _value(name, parameter, values)))
   return Chosen(tuple(given), settings, tuple(sorted(parameters)))
+
+
+def check_overrides(names: Iterable[str], overrides: Mapping[str, Any]) -> None:
+  """Refuses settings, by field of Config, with which an intervention would not be what it is."""
+  for name in names:
+    row = interventions.TABLE[name]
+    for field, value in row.settings.items():
+      if overrides.get(field, value) != value:
+        raise errors.UsageError(
+            f'set={field}={errors.shown(overrides[field])}: --interventions={name} sets '
+            f'{field}={errors.shown(value)}; leave one out')
+    for parameter in row.parameters.values():
+      holds, rule = parameter.rule
+      if parameter.field in overrides and not holds(overrides[parameter.field]):
+        raise errors.UsageError(
+            f'set={parameter.field}={errors.shown(overrides[parameter.field])}: must be {rule} '
+            f'where --interventions={name}')
 
 
 def _check_conflicts(names: tuple[str, ...]) -> None:

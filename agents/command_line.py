@@ -43,13 +43,13 @@ class Resources(NamedTuple):
   """What Ray sets aside for a role, in its units."""
   actor_cpus: float = 1.0  # the evaluator's, too
   learner_cpus: float = 0.0
-  learner_gpus: float | None = None  # None: one, where the cluster has any
+  learner_gpus: float | None = None  # None: one, where its machine has any
 
 
 _RESOURCES = {
     'actor_cpus': 'CPUs that Ray sets aside for each actor and the evaluator (default: 1)',
     'learner_cpus': 'CPUs of the learner (default: 0, so that there is always a place for it)',
-    'learner_gpus': 'GPUs of the learner (default: 1 where the cluster has any)'}
+    'learner_gpus': 'GPUs of the learner (default: 1 where its machine has any)'}
 
 
 def define_flags(domain: Domain, to: flags.FlagValues) -> None:

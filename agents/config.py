@@ -68,7 +68,7 @@ class Config:
   double: bool = False  # the online network selects the bootstrapped action
   distribution: str = 'none'  # a row of networks/distributions.py
   num_atoms: int = 51  # atoms, or quantiles
-  v_min: float = -10.0  # returns of the first and the last atom, where there are atoms
+  v_min: float = -10.0  # returns that atoms, where there are any, must hold: see atom_margin
   v_max: float = 10.0
   symlog: bool = False  # atoms evenly spaced in sign(x) log(1 + |x|)
   hl_gauss_sigma: float = 0.75  # of the Gaussian that a return becomes, in distances of atoms
@@ -124,6 +124,14 @@ class Config:
     rules.check(self)
 
   @property
+  def atom_margin(self) -> float:
+    """How far atoms go on beyond v_min and v_max, in distances of two atoms.
+
+    A Gaussian that the last atom cut off would have another mean than the return it stands for.
+    """
+    return 3 * self.hl_gauss_sigma if self.distribution == 'hl_gauss' else 0.0
+
+  @property
   def units_per_step(self) -> int:
     """What one agent step counts in `unit`."""
     return 4 if self.unit == 'frames' else 1
@@ -165,7 +173,9 @@ def resolve(
   if flags.get('observations') == 'pixels':
     settings |= presets.PIXELS
   settings |= chosen.settings | flags
-  settings |= {name: value for name, value in overrides.items() if name not in dotted}
+  others = {name: value for name, value in overrides.items() if name not in dotted}
+  choice.check_overrides(chosen.names, others)
+  settings |= others
   return Config(
       domain=domain, task=task, agent=agent, interventions=chosen.names,
       intervention_parameters=chosen.parameters, **settings)

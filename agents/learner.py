@@ -62,7 +62,8 @@ def make_network(
       hidden_layers=config.hidden_layers, hidden_size=config.hidden_size, dueling=config.dueling,
       noisy_sigma=config.noisy_sigma if config.noisy else 0.0, shared_bias=config.shared_bias,
       distribution=config.distribution, num_atoms=config.num_atoms, v_min=config.v_min,
-      v_max=config.v_max, symlog=config.symlog, injection=config.injection)
+      v_max=config.v_max, margin=config.atom_margin, symlog=config.symlog,
+      injection=config.injection)
   style = layers.Style(
       config.initializer, config.norm, config.width, config.norm_affine, config.activation,
       config.hidden_bias, config.spectral_norm)
@@ -121,22 +122,22 @@ def make_agent(
       return loss + penalty, (loss, penalty, aux)
 
     gradient, (loss, penalty, aux) = jax.grad(total_loss, has_aux=True)(state.params)
+    # What is frozen has no part in clipping, and does not decay either.
+    gradient = _masked(mechanisms, state.params, gradient)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-    for mechanism in mechanisms.values():
-      if mechanism.mask:
-        updates = jax.tree.map(jnp.multiply, updates, mechanism.mask(state.params))
+    updates = _masked(mechanisms, state.params, updates)
     params = _write(optax.apply_updates(state.params, updates), aux.online.statistics)
-    num_updates = state.num_updates + 1
-    target_params = state.target_params
-    if objective.has_target:
-      target_params = optax.periodic_update(
-          params, target_params, num_updates, config.target_update_period)
     metrics = aux.metrics | dict(
         loss=loss, penalty=penalty, gradient_norm=optax.global_norm(gradient),
         update_norm=optax.global_norm(updates))
-    state = LearnerState(params, target_params, opt_state, key, num_updates, state.memory)
+    state = LearnerState(
+        params, state.target_params, opt_state, key, state.num_updates + 1, state.memory)
     seen = Batch(objective.observations(batch), aux.online)
-    return _change(mechanisms, state, seen), aux.errors, metrics
+    state = _change(mechanisms, state, seen)
+    if objective.has_target:
+      state = state._replace(target_params=optax.periodic_update(
+          state.params, state.target_params, state.num_updates, config.target_update_period))
+    return state, aux.errors, metrics
 
   return Agent(jax.jit(init), jax.jit(act), jax.jit(learn, donate_argnums=0))
 
@@ -180,10 +181,21 @@ def _penalty(
   return total
 
 
+def _masked(
+    mechanisms: Mapping[str, Mechanism], params: network_types.Params,
+    steps: network_types.Params) -> network_types.Params:
+  """A tree of the parameters' shapes times the factors of all mechanisms."""
+  for mechanism in mechanisms.values():
+    if mechanism.mask:
+      steps = jax.tree.map(jnp.multiply, steps, mechanism.mask(params))
+  return steps
+
+
 def _change(
     mechanisms: Mapping[str, Mechanism], state: LearnerState, batch: Batch) -> LearnerState:
-  """What the mechanisms do between updates, one after the other."""
+  """What the mechanisms do between updates, one after the other; what projects comes last."""
   changing = {name: row for name, row in mechanisms.items() if row.change}
+  changing = dict(sorted(changing.items(), key=lambda item: item[1].projects))
   if not changing:
     return state
   key, *keys = jax.random.split(state.key, 1 + len(changing))

@@ -193,7 +193,8 @@ def _chosen(values: Array, choices: Array) -> Array:
 
 def make(config: Any) -> Callable[..., Losses]:
   """The loss of one critic: (online, target critics, its selector, transition) -> Losses."""
-  atoms = distributions.support(config.v_min, config.v_max, config.num_atoms, config.symlog)
+  atoms = distributions.support(
+      config.v_min, config.v_max, config.num_atoms, config.symlog, config.atom_margin)
 
   def expected(online, targets, q_t_selector, transition):
     value = _mean([critic.q_values for critic in targets])

@@ -1,8 +1,8 @@
 """What an intervention may do beyond settings: pure functions that the learner calls.
 
-In one update the learner adds the penalties to the loss, lets the wrapped optimizer make a step,
-multiplies it by the masks, refreshes the target network where that is due, and then makes the
-changes. What is None costs nothing.
+In one update the learner adds the penalties to the loss, multiplies the gradient by the masks, lets
+the wrapped optimizer make a step, multiplies that by the masks too, makes the changes, and then
+refreshes the target network where that is due. What is None costs nothing.
 """
 
 from collections.abc import Callable
@@ -42,10 +42,11 @@ class Mechanism(NamedTuple):
   remember: Callable[[types.Params], Any] | None = None
   # Parameters, context -> a scalar to be added to the loss.
   penalty: Callable[[types.Params, Context], Array] | None = None
-  # Parameters -> factors for each parameter's step, in the same tree.
+  # Parameters -> factors for each parameter's gradient and step, in the same tree.
   mask: Callable[[types.Params], types.Params] | None = None
   # Key, state after the update, own memory, batch -> state and memory.
   change: Change | None = None
+  projects: bool = False  # the change puts parameters back into a set: it comes after all others
 
 
 def every(period: int, change: Change) -> Change:

@@ -1,6 +1,7 @@
 """Numbers of a run: episodes, means of learner metrics, the CSV files they end in."""
 
 import csv
+import errno
 import io
 import math
 import os
@@ -155,8 +156,12 @@ class CsvFile:
     if list(row) != self._columns:
       raise ValueError(f'row={list(row)}: must have the columns of {self._path}, {self._columns}')
     # One write, so that a reader or a kill sees a row whole or not at all.
+    text = _to_text([*header, row.values()]).encode()
     with open(self._path, 'ab', buffering=0) as file:
-      file.write(_to_text([*header, row.values()]).encode())
+      before = file.tell()
+      if file.write(text) < len(text):  # the disk is nearly full
+        file.truncate(before)
+        raise OSError(errno.ENOSPC, 'No space left for a row', str(self._path))
       os.fsync(file.fileno())
     self.frames.append(int(row['frame']))
 

@@ -1,7 +1,7 @@
 """Interventions that put parameters back into a set after every update.
 
-The target network is left as it is: it takes the projected parameters at its next refresh. The
-optimizer's moments stay.
+It is the last change of an update. The target network is left as it is: it takes the projected
+parameters at its next refresh. The optimizer's moments stay.
 """
 
 import math
@@ -37,7 +37,7 @@ def clip_weights(network: types.QNetwork, kappa: float) -> Mechanism:
     params = {module: clip(leaves) for module, leaves in state.params.items()}
     return state._replace(params=params), memory
 
-  return Mechanism(change=change)
+  return Mechanism(change=change, projects=True)
 
 
 def normalize_and_project(network: types.QNetwork, period: int) -> Mechanism:
@@ -80,4 +80,4 @@ def _back_to_initial_norms(groups, period: int) -> Mechanism:
     params = {module: project(module, leaves, memory) for module, leaves in state.params.items()}
     return state._replace(params=params), memory
 
-  return Mechanism(remember=remember, change=every(period, change))
+  return Mechanism(remember=remember, change=every(period, change), projects=True)

@@ -5,6 +5,8 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
+
 from agents import errors, losses, objectives, optimizers
 from networks import layers, norms, torsos
 from networks.distributions import DISTRIBUTIONS
@@ -74,6 +76,17 @@ def check(config: Any) -> None:
     _check_support(config)
 
 
+def check_targets(config: Any, *targets: np.ndarray) -> None:
+  """Raises UsageError where atoms cannot hold what is regressed on."""
+  if config.objective != 'regression' or not DISTRIBUTIONS[config.distribution].has_support:
+    return
+  least, most = min(each.min() for each in targets), max(each.max() for each in targets)
+  if config.v_min > least:
+    _refuse(config, 'v_min', f'must hold targets down to {least:g}; set v_min={math.floor(least)}')
+  if config.v_max < most:
+    _refuse(config, 'v_max', f'must hold targets of up to {most:g}; set v_max={math.ceil(most)}')
+
+
 def _refuse(config: Any, name: str, text: str) -> None:
   value = getattr(config, name)
   raise errors.UsageError(f'{name}={errors.shown(value)}: {text}')
@@ -141,7 +154,10 @@ def _targets(config: Any) -> None:
 
 def _timing(config: Any) -> None:
   """What an intervention does once must happen before the run ends."""
-  num_updates = config.run_length // config.units_per_step // config.steps_per_update
+  num_steps, period = config.run_length // config.units_per_step, config.steps_per_update
+  num_updates = num_steps // period
+  if config.objective == 'q_learning':  # The first come when the replay has its least size.
+    num_updates = max(0, num_updates - (config.min_replay_size - 1) // period)
   for name, value in config.intervention_parameters:
     if name.endswith('.at') and value > num_updates:
       raise errors.UsageError(
@@ -170,6 +186,9 @@ def _check_support(config: Any) -> None:
   """
   if config.num_atoms < 2:
     _refuse(config, 'num_atoms', f'must be at least 2 where distribution={config.distribution}')
+  if config.num_atoms < 2 + 2 * config.atom_margin:
+    _refuse(config, 'num_atoms', f'must be at least {math.ceil(2 + 2 * config.atom_margin)} where '
+            f'hl_gauss_sigma={config.hl_gauss_sigma:g}')
   if config.v_min >= config.v_max:
     _refuse(config, 'v_min', f'must be below v_max={config.v_max}')
   if config.objective != 'q_learning':  # Targets are known only when they are drawn.

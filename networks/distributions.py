@@ -36,8 +36,15 @@ def symexp(x: jax.Array) -> jax.Array:
   return jnp.sign(x) * jnp.expm1(jnp.abs(x))
 
 
-def support(v_min: float, v_max: float, num_atoms: int, in_symlog: bool = False) -> jax.Array:
-  """[N] returns of the atoms, evenly spaced, or so in symlog of the return."""
-  if not in_symlog:
-    return jnp.linspace(v_min, v_max, num_atoms)
-  return symexp(jnp.linspace(symlog(v_min), symlog(v_max), num_atoms))
+def support(
+    v_min: float, v_max: float, num_atoms: int, in_symlog: bool = False,
+    margin: float = 0.0) -> jax.Array:
+  """[N] returns of the atoms, evenly spaced, or so in symlog of the return.
+
+  They go on beyond v_min and v_max, `margin` times the distance of two atoms.
+  """
+  if in_symlog:
+    v_min, v_max = symlog(v_min), symlog(v_max)
+  beyond = margin * (v_max - v_min) / (num_atoms - 1 - 2 * margin)
+  atoms = jnp.linspace(v_min - beyond, v_max + beyond, num_atoms)
+  return symexp(atoms) if in_symlog else atoms

@@ -26,8 +26,9 @@ class Head(NamedTuple):
   shared_bias: bool = False
   distribution: str = 'none'  # a row of distributions.DISTRIBUTIONS
   num_atoms: int = 51  # N; quantiles drawn, where implicit
-  v_min: float = -10.0  # returns of the first and the last atom
+  v_min: float = -10.0  # returns of the first and the last atom, without a margin
   v_max: float = 10.0
+  margin: float = 0.0  # how far atoms go on beyond both, in distances of atoms
   symlog: bool = False  # atoms are evenly spaced in symlog of the return
   injection: bool = False  # two more copies, whose difference may be added (networks/injection.py)
 
@@ -64,7 +65,7 @@ def apply(
   if head.distribution == 'none':
     return Critic(outputs[..., 0], penultimate=penultimate), features
   if DISTRIBUTIONS[head.distribution].has_support:
-    atoms = support(head.v_min, head.v_max, head.num_atoms, head.symlog)
+    atoms = support(head.v_min, head.v_max, head.num_atoms, head.symlog, head.margin)
     q_values = jnp.sum(jax.nn.softmax(outputs) * atoms, axis=-1)
     return Critic(q_values, outputs, penultimate=penultimate), features
   if head.distribution == 'implicit':  # Quantiles were examples of their own until here.
@@ -72,6 +73,15 @@ def apply(
     features = {name: _split(hidden, taus.shape) for name, hidden in features.items()}
     penultimate = jnp.mean(penultimate.reshape(*taus.shape, -1), axis=1)
   return Critic(jnp.mean(outputs, axis=-1), outputs, taus, penultimate), features
+
+
+def read_by_outputs(embedding: Hidden, tail: Features, head: Head) -> list[str]:
+  """The modules of the hidden layers that outputs read, one for each stream."""
+  if not head.hidden_layers:
+    # Of implicit quantiles they read a product, whose units are the embedding's.
+    return [embedding.producer] * (1 + head.dueling)
+  streams = ('value_', 'advantage_') if head.dueling else ('',)
+  return [tail[f'{stream}hidden{head.hidden_layers}'].producer for stream in streams]
 
 
 def _split(hidden: Hidden, shape: tuple[int, int]) -> Hidden:

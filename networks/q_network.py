@@ -31,7 +31,7 @@ def make(
   found = {}
 
   def forward(observation, training=False):
-    trace, features, critics, in_head = Trace.start(training), {}, [], []
+    trace, features, critics, in_head, read = Trace.start(training), {}, [], [], []
     traced = style._replace(trace=trace)
     if row.shared:
       features = row.apply(observation, traced)
@@ -44,9 +44,10 @@ def make(
         critic, tail = heads.apply(last, taus, head, traced)
         in_head += [call.module for call in trace.calls[num_calls:]]
       critics.append(critic)
+      read.append(heads.read_by_outputs(last, tail, head))
       features |= {prefix + name: hidden for name, hidden in (body | tail).items()}
     features = {name: hidden for name, hidden in features.items() if hidden.nonlinearity}
-    auxiliary = _auxiliary(critics, num_auxiliary, traced)
+    auxiliary = _auxiliary(critics, read, num_auxiliary, traced)
     layers_of = {name: hidden.layer for name, hidden in features.items()}
     found.update(features={name: hidden._replace(layer=None) for name, hidden in features.items()},
                  calls=trace.calls, in_head=in_head)
@@ -65,18 +66,27 @@ def make(
 
 
 def _auxiliary(
-    critics: list[types.Critic], size: int, style: layers.Style) -> jax.Array | None:
-  """[B, critics * size] that are linear in what each critic's utilities are linear in."""
+    critics: list[types.Critic], read: list[list[str]], size: int,
+    style: layers.Style) -> jax.Array | None:
+  """[B, critics * size] that are linear in what each critic's utilities are linear in.
+
+  That is a hidden layer, or one of each stream side by side; `read` are the modules of these.
+  """
   if not size:
     return None
   init = layers.INITIALIZERS[style.initializer]
   each = []
-  for i, critic in enumerate(critics, 1):
+  for i, (critic, sources) in enumerate(zip(critics, read, strict=True), 1):
     fan_in = critic.penultimate.shape[-1]
-    linear = hk.Linear(
-        size, w_init=init.weights(fan_in), b_init=init.biases(fan_in), name=f'auxiliary{i}')
-    style.trace.calls.append(Call(linear.module_name, is_output=True))
-    each.append(linear(critic.penultimate))
+    parts = []
+    for x, source in zip(
+        jnp.split(critic.penultimate, len(sources), axis=-1), sources, strict=True):
+      linear = hk.Linear(
+          size, with_bias=not parts, w_init=init.weights(fan_in), b_init=init.biases(fan_in),
+          name=f'auxiliary{i}' + ('_advantage' if parts else ''))
+      style.trace.calls.append(Call(linear.module_name, source, is_output=True))
+      parts.append(linear(x))
+    each.append(sum(parts))
   return jnp.concatenate(each, axis=-1)
 
 

@@ -151,15 +151,17 @@ def test_the_loss_is_its_slow_twin(wrap, problem, smoothing):
     ('dqn', ['so(target=two_hot)'], [0, 0.75, 0.25, 0]),
     ('dqn', ['so(target=two_hot)', 'ls(part=0.2)'], [0.05, 0.65, 0.25, 0.05]),
     ('c51', ['ls(part=0.2)'], [0.05, 0.65, 0.25, 0.05]),
-    ('dqn', ['so'], slow_hl_gauss(0.25, ATOMS, 0.75)),
-    ('dqn', ['so(sigma=0.4)'], slow_hl_gauss(0.25, ATOMS, 0.4)),
-    ('dqn', ['so(symlog=true)'], slow_hl_gauss(
-        math.log1p(0.25), np.linspace(-math.log(2), math.log(3), 4), 0.75))])
+    # Ten atoms, of which three sigma are beyond each end: 3 / (9 - 2 * 2.25) = 2 / 3 apart.
+    ('dqn', ['so'], slow_hl_gauss(0.25, np.linspace(-2.5, 3.5, 10), 0.75)),
+    ('dqn', ['so(sigma=0.5)'], slow_hl_gauss(0.25, np.linspace(-1.75, 2.75, 10), 0.5)),
+    ('dqn', ['so(symlog=true)'], slow_hl_gauss(math.log1p(0.25), np.linspace(
+        -math.log(2) - math.log(6) / 2, math.log(3) + math.log(6) / 2, 10), 0.75))])
 def test_a_config_learns_the_target_that_it_names(agent, words, expected):
   """Of a return of 0.25, a reward with nothing after it."""
   config = config_lib.resolve(
-      'control', 'task', agent, words, dict(discount=0.5, v_min=-1.0, v_max=2.0, num_atoms=4))
-  probabilities = np.float32([0.1, 0.3, 0.2, 0.4])
+      'control', 'task', agent, words,
+      dict(discount=0.5, v_min=-1.0, v_max=2.0, num_atoms=len(expected)))
+  probabilities = np.random.default_rng(0).dirichlet(np.ones(len(expected))).astype(np.float32)
   critic = Critic(jnp.zeros((1, 1, 1)), jnp.log(probabilities)[None, None, None])
   transition = types.Transition(
       None, np.zeros((1, 1), np.int32), np.float32([0.25]), np.zeros(1, np.float32), None)
@@ -170,10 +172,10 @@ def test_a_config_learns_the_target_that_it_names(agent, words, expected):
 
 @pytest.mark.parametrize('in_symlog', [False, True])
 def test_an_agents_values_are_of_the_atoms_that_it_learns_on(in_symlog):
-  config = config_lib.resolve('control', 'task', 'dqn', [f'so(symlog={in_symlog},atoms=5)'], {})
+  config = config_lib.resolve('control', 'task', 'dqn', [f'so(symlog={in_symlog},atoms=9)'], {})
   network = learner.make_network(config, (5,), 'float32', actions.ActionMap(2, 3, None))
   out = network.apply(network.init(jax.random.key(0)), None, np.ones((1, 5), np.float32))
-  atoms = distributions.support(0.0, 100.0, 5, in_symlog)
+  atoms = distributions.support(0.0, 100.0, 9, in_symlog, margin=2.25)
   np.testing.assert_allclose(
       out.q_values, jax.nn.softmax(out.critics[0].distribution) @ atoms, rtol=1e-5)
 
@@ -197,12 +199,25 @@ def update(scale, interventions, agent, **overrides):
   return jax.tree.map(lambda new, old: np.asarray(new) - old, state.params, before)
 
 
+@pytest.mark.parametrize('reward', [0.0, 0.01, 0.5, 1.0])
+def test_what_is_learnt_of_a_constant_reward_is_its_sum(reward):
+  """Targets of the first and last return are whole too: else bootstrapping adds what is cut off."""
+  config = config_lib.resolve('control', 'task', 'decqn', ['so'], {})
+  atoms = distributions.support(
+      config.v_min, config.v_max, config.num_atoms, margin=config.atom_margin)
+  value = jnp.float32(50)
+  for _ in range(400):
+    target = losses.hl_gauss(reward + 0.97 * value, atoms, config.hl_gauss_sigma, False)
+    value = target @ atoms
+  assert float(value) == pytest.approx(reward / 0.03, abs=0.1)
+
+
 @pytest.mark.parametrize('agent, words', [
     ('dqn', ['so']), ('dqn', ['so(target=two_hot)', 'ls']), ('decqn', ['so']),
     ('iqn', ['so', 'ln'])])
 def test_rewards_times_1000_with_a_matched_support_change_no_update(agent, words):
-  one = update(1.0, words, agent, optimizer='rmsprop')
-  many = update(1000.0, words, agent, optimizer='rmsprop')
+  settings = dict(optimizer='rmsprop', norm='layer' if 'ln' in words else 'none')
+  one, many = (update(scale, words, agent, **settings) for scale in (1.0, 1000.0))
   assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(one)) > 1e-5
   jax.tree.map(
       lambda a, b: np.testing.assert_allclose(a, b, rtol=0.02, atol=1e-6), one, many)

@@ -266,6 +266,24 @@ def test_one_that_says_nothing_is_taken_for_dead(tmp_path, monkeypatch, name):
     assert all(run.generations(other) == [0] for other in others)
 
 
+@pytest.mark.parametrize('name', ['actor-1', 'learner'])
+def test_one_that_never_says_a_word_is_taken_for_dead(tmp_path, monkeypatch, name):
+  monkeypatch.setattr(driver, '_WATCH_SECONDS', 0.01)
+  monkeypatch.setattr(driver, '_FIRST_WORD_SECONDS', 1.0)
+
+  def learner(the_job, stop, report):
+    if len(run.engine.jobs) == 2:
+      return True
+    if name == 'learner':
+      return not stop.wait(DEADLINE)
+    wait_until(lambda: run.generations(name) == [0, 1])
+    return True
+  run = Run(tmp_path, monkeypatch, learner)
+  run.engine.hung.add(name)
+  assert run.driver.run()
+  assert len(run.served) == (2 if name == 'learner' else 1)
+
+
 def test_server_and_learner_pass_over_a_damaged_checkpoint_together(tmp_path, monkeypatch):
   run = Run(tmp_path, monkeypatch, lambda *_: True)
   for frame in (10, 20):

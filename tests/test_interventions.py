@@ -61,6 +61,15 @@ def test_set_is_stronger_than_a_parameter_and_than_a_field():
     (['l2(scope=some)'], {}, 'l2.scope=some: must be one of all, kernels'),
     (['wd(strength=-1)'], {}, 'weight_decay=-1.0: must be at least 0'),
     (['l2(strength=nan)'], {}, 'l2.strength=nan: must be a number'),
+    (['l2(strength=1,strength=2)'], {}, 'interventions=l2(strength=2): strength is set twice'),
+    (['ln'], {'norm': 'none'}, 'set=norm=none: --interventions=ln sets norm=layer; leave one out'),
+    (['nap'], {'hidden_bias': True}, 'set=hidden_bias=true: --interventions=nap sets hidden_bias='),
+    (['redo'], {'count_each': False}, 'set=count_each=false: --interventions=redo sets'),
+    (['inject'], {'injection': False}, 'set=injection=false: --interventions=inject sets'),
+    (['so'], {'distribution': 'none'},
+     'set=distribution=none: must be one of two_hot, hl_gauss where --interventions=so'),
+    (['infer'], {'auxiliary_outputs': 0}, 'set=auxiliary_outputs=0: must be at least 1 where'),
+    (['so(atoms=6)'], {}, 'num_atoms=6: must be at least 7 where hl_gauss_sigma=0.75'),
     ([], {'l2.scope': 'all'},
      'set=l2.scope: must be of an intervention in use; add --interventions=l2')])
 def test_what_cannot_be_is_refused(words, overrides, message):
@@ -168,8 +177,8 @@ def test_what_happens_once_happens_before_the_end():
   with pytest.raises(errors.UsageError) as caught:
     resolve('inject', run_length=1_600_000)
   assert str(caught.value) == (
-      'inject.at=3125000: is after the end of this run, which makes 100000 updates; set less, as '
-      'by --set=inject.at=25000')
+      'inject.at=3125000: is after the end of this run, which makes 87501 updates; set less, as '
+      'by --set=inject.at=21875')
   assert resolve('inject', run_length=1_600_000, **{'inject.at': '25000'})
 
 

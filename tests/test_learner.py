@@ -314,6 +314,34 @@ def test_of_injected_heads_the_old_one_trains_until_the_injection_and_then_the_n
     assert moved == {'dense1', 'dense2'} | heads | switches
 
 
+def test_of_the_gradient_of_frozen_heads_nothing_is_clipped_or_measured():
+  _, network, agent = make(['inject(at=1)'])
+  state, _, _ = agent.learn(agent.init(jax.random.key(0)), transitions(), EQUAL)
+  parts, batch = network.injection, transitions(seed=1)
+  frozen = {*parts.own, *parts.first, *parts.switches}
+  config = config_lib.resolve('control', 'test', 'double_dqn', ['inject(at=1)'], {'torso': 'mlp'})
+  objective = objectives.make(config, network)
+  gradient = jax.grad(lambda params: objective.loss(
+      params, state.target_params, jax.random.key(0), batch, EQUAL)[0])(state.params)
+  assert any(np.any(leaf) for name in frozen for leaf in jax.tree.leaves(gradient[name]))
+  expected = optax.global_norm({name: gradient[name] for name in gradient.keys() - frozen})
+  _, _, metrics = agent.learn(state, batch, EQUAL)
+  np.testing.assert_allclose(metrics['gradient_norm'], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize('others', [[], ['sp(shrink=0.5,perturb=0.5)'], ['redo(period=1,tau=0.9)']])
+def test_a_projection_is_the_last_change_and_what_the_target_network_gets(others):
+  _, network, agent = make(['nap', *others], target_update_period=1)
+  state = agent.init(jax.random.key(0))
+  before = jax.tree.map(np.array, state.params)
+  state, _, _ = agent.learn(state, transitions(), EQUAL)
+  for params in (state.params, state.target_params):
+    for module in before.keys() - {*network.output_modules}:
+      if 'w' in before[module]:
+        np.testing.assert_allclose(np.linalg.norm(params[module]['w']),
+                                   np.linalg.norm(before[module]['w']), rtol=1e-5)
+
+
 def test_changes_are_made_after_each_update_and_what_they_remember_is_kept():
   _, _, agent = make(['cbp'])
   state = agent.init(jax.random.key(0))

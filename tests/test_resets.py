@@ -245,3 +245,15 @@ def test_injection_switches_once_changes_no_output_and_then_trains_the_new_head(
   trained_on = after._replace(num_updates=jnp.int32(4), opt_state=state.opt_state)
   later, _ = mechanism.change(KEY, trained_on, None, batch)
   same((later.params, later.opt_state), (after.params, state.opt_state))
+
+
+@pytest.mark.parametrize('head', ['plain', 'hidden', 'rainbow'])
+def test_auxiliary_outputs_do_not_hear_a_recycled_unit_either(head):
+  network, x = make('mlp', head, num_auxiliary=3)
+  state = start(network)
+  last = list(network.units)[-1]
+  chosen = {last: jnp.arange(network.units[last].size) < 4}
+  outs = [network.apply(resets.recycle(network, state, chosen, jax.random.key(i)).params, KEY, x)
+          for i in (7, 8)]
+  assert any(module.startswith('auxiliary') for module in network.units[last].consumers)
+  jax.tree.map(np.testing.assert_array_equal, outs[0].auxiliary, outs[1].auxiliary)

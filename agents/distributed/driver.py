@@ -19,6 +19,7 @@ from agents.distributed import host, roles
 
 _WATCH_SECONDS = 0.5
 _SILENT_SECONDS = 120.0  # after which what runs is taken for hung; every watch hears it
+_FIRST_WORD_SECONDS = 600.0  # the same before it has spoken: it may wait for a place
 _SAVE_SECONDS = 600.0  # that a learner may take to save once it is asked to stop
 _PLACE_SECONDS = 60.0  # before it is said that a role has no place yet
 _MAX_EPOCHS = 3  # that may end without a new checkpoint
@@ -119,7 +120,7 @@ class _Epoch:
     self._newest, self._running = newest, {}  # name -> when it was started, 0 once it has spoken
     self._due: dict[str, float] = {}  # when to start again what has died
     self._stopping_until = 0.0
-    self._heard: dict[str, float] = {}  # when each was heard last
+    self._until: dict[str, float] = {}  # when each must have been heard again
     self._looked = time.monotonic()
 
   def run(self) -> bool | None:
@@ -150,6 +151,7 @@ class _Epoch:
         roles.ACTOR: (self._job, int(number or 0), generation)}[role]
     self._engine.start(name, role, arguments)
     self._running[name] = time.monotonic()
+    self._until[name] = time.monotonic() + _FIRST_WORD_SECONDS
 
   def _watch(self, served: Served) -> bool | None:
     while True:
@@ -172,17 +174,20 @@ class _Epoch:
     """Ends those that have long said nothing: alive, perhaps, but stopped or hung."""
     now, looked = time.monotonic(), self._looked
     self._looked = now
-    self._heard |= {event.name: now for event in events if event.said}
+    if now - looked > _SILENT_SECONDS / 2:  # it is this process that was stopped
+      self._until = {name: when + now - looked for name, when in self._until.items()}
+    self._until |= {event.name: now + _SILENT_SECONDS for event in events if event.said}
     for event in events:
       if event.end or event.death:
-        self._heard.pop(event.name, None)
-    if now - looked > _SILENT_SECONDS / 2:  # it is this process that was stopped
-      self._heard = dict.fromkeys(self._heard, now)
-    found = [name for name, when in self._heard.items() if now - when > _SILENT_SECONDS]
+        self._until.pop(event.name, None)
+    found = [name for name, when in self._until.items() if now > when]
     for name in found:
       self._engine.kill(name)
-      del self._heard[name]
-    return [Event(name, death=f'it said nothing for {_SILENT_SECONDS:g} s') for name in found]
+      del self._until[name]
+    return [Event(name, death=f'it said nothing for {self._patience(name):g} s') for name in found]
+
+  def _patience(self, name: str) -> float:
+    return _FIRST_WORD_SECONDS if self._running[name] else _SILENT_SECONDS
 
   def _tell(self, name: str, said: host.Said) -> None:
     if self._running.get(name):

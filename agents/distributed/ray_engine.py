@@ -107,7 +107,7 @@ class RayEngine:
     if role == roles.LEARNER:
       num_gpus = wanted.learner_gpus
       if num_gpus is None:
-        num_gpus = min(1, ray.cluster_resources().get('GPU', 0))
+        num_gpus = min(1, self._gpus_here())
       options |= dict(
           num_cpus=wanted.learner_cpus, num_gpus=num_gpus,
           scheduling_strategy=scheduling_strategies.NodeAffinitySchedulingStrategy(
@@ -115,6 +115,10 @@ class RayEngine:
     self._hosts[name] = ray.remote(host.Host).options(**options).remote()
     self._runs[name] = self._hosts[name].run.remote(role, tuple(arguments))
     self._says[name] = self._hosts[name].say.remote()
+
+  def _gpus_here(self) -> float:
+    return sum(node['Resources'].get('GPU', 0) for node in ray.nodes()
+               if node['NodeID'] == self._here)
 
   def watch(self, timeout_s: float) -> list[driver.Event]:
     """See `driver.Engine`."""
@@ -136,7 +140,9 @@ class RayEngine:
         events += [driver.Event(name, said=last), driver.Event(name, end=end)]
         self.kill(name)
       return events
-    except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError) as error:
+    except (ray.exceptions.ActorUnschedulableError, ray.exceptions.RuntimeEnvSetupError) as error:
+      raise errors.RunError(f'{name} has no place in the cluster: {_cause(error)}') from None
+    except ray.exceptions.RayError as error:  # killed, out of memory, its machine gone, silent
       self.kill(name)
       return [driver.Event(name, death=_cause(error))]
 

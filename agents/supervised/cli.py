@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
-from agents import choice, errors, interventions, presets, run_folder, script
+from agents import choice, errors, interventions, presets, rules, run_folder, script
 from agents import config as config_lib
 from agents.config import Config
 from agents.supervised import experiments
@@ -227,7 +227,8 @@ def _arm(
       probe_every=steps * _tasks_between(
           values, 'probe_every_tasks', max(1, num_tasks // row.probes) if row.probes else 0),
       checkpoint_every=steps * _tasks_between(values, 'checkpoint_every_tasks', 10))
-  stream.task(num_tasks - 1)  # A stream that ends says so before anything is built.
+  # A stream that ends says so before anything is built.
+  rules.check_targets(config, *(stream.task(index).targets for index in (0, num_tasks - 1)))
   configs = tuple(dataclasses.replace(config, seed=values.seed + i) for i in range(size.num_seeds))
   folders = tuple(folder / label / f'seed{one.seed}' for one in configs)
   stored = tuple(run_folder.check(*pair, values.resume)
