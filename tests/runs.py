@@ -31,14 +31,14 @@ def start(script, *arguments):
       stderr=subprocess.PIPE, text=True, env=environment | {'JAX_PLATFORMS': 'cpu'})
 
 
-def finish(process):
+def finish(process, deadline_s=DEADLINE):
   """Exit status, standard output and standard error of a run that ends within the deadline."""
   try:
-    out, err = process.communicate(timeout=DEADLINE)
+    out, err = process.communicate(timeout=deadline_s)
   except subprocess.TimeoutExpired:
     process.kill()
     out, err = process.communicate()
-    raise AssertionError(f'still running after {DEADLINE} s: {err}') from None
+    raise AssertionError(f'still running after {deadline_s} s: {err}') from None
   return process.returncode, out, err
 
 

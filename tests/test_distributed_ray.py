@@ -102,7 +102,7 @@ def test_killed_at_a_random_moment_and_nothing_is_missing(tmp_path, seed):
   elif left:
     with contextlib.suppress(ProcessLookupError):  # the run may be at its end
       os.kill(pids(folder, name)[0], signal.SIGKILL)
-  status, _, err = runs.finish(process)
+  status, _, err = runs.finish(process, 200.0)
   assert_whole(folder, status, err, left)
   if name != 'driver' and len(pids(folder, name)) > 1:
     assert re.search(rf'{name} (died|is dead): ', err), err
