@@ -282,6 +282,7 @@ def test_one_dimension_is_quantile_q_learning_to_the_last_bit(wrap, problem):
 def make_loss(distribution, error_loss='huber'):
   config = config_lib.resolve('control', 'task', 'dqn', [], dict(
       distribution=distribution, error_loss=error_loss, num_atoms=len(ATOMS),
+      hl_gauss_sigma=0.1,  # of so few atoms
       v_min=float(ATOMS[0]), v_max=float(ATOMS[-1]), discount=0.0))
   return losses.make(config)
 
