@@ -194,13 +194,13 @@ def _masked(
 def _change(
     mechanisms: Mapping[str, Mechanism], state: LearnerState, batch: Batch) -> LearnerState:
   """What the mechanisms do between updates, one after the other; what projects comes last."""
-  changing = {name: row for name, row in mechanisms.items() if row.change}
-  changing = dict(sorted(changing.items(), key=lambda item: item[1].projects))
+  changing = sorted(((name, row) for name, row in mechanisms.items() if row.change),
+                    key=lambda named: named[1].projects)
   if not changing:
     return state
   key, *keys = jax.random.split(state.key, 1 + len(changing))
   state = state._replace(key=key)
-  for change_key, (name, mechanism) in zip(keys, changing.items(), strict=True):
+  for change_key, (name, mechanism) in zip(keys, changing, strict=True):
     state, memory = mechanism.change(change_key, state, state.memory.get(name), batch)
     if memory is not None:
       state = state._replace(memory=state.memory | {name: memory})

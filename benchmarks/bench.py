@@ -96,12 +96,11 @@ def control(parts: dict[str, Any]) -> dict[str, float]:
 def comparison(rounds: int, has_reverb: bool) -> dict[str, Any]:
   """Our whole loop beside Stable-Baselines3's, by turns."""
   kinds = factory.KINDS if has_reverb else ('local',)
-  settings = json.dumps(compare.SETTINGS)
   commands = {
-      f'Pliant, {kind} replay': (sys.executable, '-m', 'benchmarks.whole_loop', kind, settings)
+      f'Pliant, {kind} replay': (sys.executable, '-m', 'benchmarks.whole_loop', kind)
       for kind in kinds}
   peer = 'Stable-Baselines3'
-  commands[peer] = (PEER, 'benchmarks/peer_sb3.py', settings)
+  commands[peer] = (PEER, 'benchmarks/peer_sb3.py')
   print('\nDQN on Pong, the whole loop while it learns: batch {batch_size}, an update every '
         '{steps_per_update} agent steps'.format(**compare.SETTINGS))
   outcomes = compare.by_turns(commands, rounds)

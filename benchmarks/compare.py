@@ -6,7 +6,7 @@ import pathlib
 import statistics
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from scipy import stats
@@ -41,20 +41,21 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
   return Ratio(math.exp(mean), math.exp(mean - half), math.exp(mean + half))
 
 
-def by_turns(commands: Mapping[str, Sequence[str]], rounds: int) -> dict[str, list[dict[str, Any]]]:
+def by_turns(
+    commands: Mapping[Hashable, Sequence[str]], rounds: int,
+    changes: Mapping[Hashable, Mapping[str, Any]] = {}) -> dict[Hashable, list[dict[str, Any]]]:
   """Runs each command once a round, alone, and collects the JSON on its last line.
 
-  Args:
-    commands: by name; the last word of each is its settings.
-    rounds: how often each is run.
+  Each gets SETTINGS, with the `changes` of its own name where there are any.
   """
   results = {name: [] for name in commands}
   for number in range(1, rounds + 1):
     for name, command in commands.items():
       print(f'round {number} of {rounds}: {name}', file=sys.stderr)
+      settings = {**SETTINGS, **changes.get(name, {})}
       done = subprocess.run(
-          command, cwd=pathlib.Path(__file__).parents[1], capture_output=True, text=True,
-          timeout=_TIMEOUT_SECONDS)
+          [*command, json.dumps(settings)], cwd=pathlib.Path(__file__).parents[1],
+          capture_output=True, text=True, timeout=_TIMEOUT_SECONDS)
       if done.returncode:
         raise RuntimeError(f'{name}: exit status {done.returncode}\n{done.stderr}')
       results[name].append(json.loads(done.stdout.splitlines()[-1]))

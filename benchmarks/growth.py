@@ -7,7 +7,6 @@ point is a process of its own, all of them by turns; a row is a median over roun
 """
 
 import argparse
-import json
 import pathlib
 import statistics
 import sys
@@ -49,12 +48,11 @@ SWEEPS = {
 
 def measure(rounds: int) -> list[dict[str, Any]]:
   """A row for each point."""
-  commands = {
-      (name, value): (sys.executable, '-m', 'benchmarks.whole_loop', 'local',
-                      json.dumps(compare.SETTINGS | changed))
-      for name, sweep in SWEEPS.items() for value, changed in sweep.points.items()}
+  changes = {(name, value): changed
+             for name, sweep in SWEEPS.items() for value, changed in sweep.points.items()}
+  commands = dict.fromkeys(changes, (sys.executable, '-m', 'benchmarks.whole_loop', 'local'))
   rows = []
-  for (name, value), runs in compare.by_turns(commands, rounds).items():
+  for (name, value), runs in compare.by_turns(commands, rounds, changes).items():
     rates = [run['frames_per_second'] for run in runs]
     rows.append(dict(
         setting=name, value=value, frames_per_second=round(statistics.median(rates), 1),

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import ale_py
+import dm_env
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -85,11 +86,23 @@ def ale() -> Iterator[int]:
 def environment() -> Iterator[int]:
   """Our environment with a fixed cycle of actions: frames, 4 each step."""
   env = atari.make('pong', 'dqn_zoo', num_envs=1, seed=1)
+  actions = np.arange(env.action_spec().num_values, dtype=np.int32)
+  return _stepping(env, actions[:, None], atari.FRAMES_PER_STEP)
+
+
+def control_environment() -> Iterator[int]:
+  """walker_walk with the same torques over and over: agent steps."""
+  env = control.make('walker_walk', num_envs=1, seed=1)
+  return _stepping(env, np.full((1, 1, *env.action_spec().shape), 0.5, np.float32), 1)
+
+
+def _stepping(env: dm_env.Environment, actions: np.ndarray, units_per_step: int) -> Iterator[int]:
+  """Steps through the first axis of `actions`, over and over again."""
   env.reset()
   try:
-    for action in itertools.cycle(range(env.action_spec().num_values)):
-      env.step(np.array([action], np.int32))
-      yield atari.FRAMES_PER_STEP
+    for action in itertools.cycle(actions):
+      env.step(action)
+      yield units_per_step
   finally:
     env.close()
 
@@ -101,19 +114,6 @@ def actor() -> Iterator[int]:
     key = parts.key(run.config, parts.ACT)
     for _ in loop.rollout(run.player, run.env, params, key, _EPSILON):
       yield atari.FRAMES_PER_STEP
-
-
-def control_environment() -> Iterator[int]:
-  """walker_walk with the same torques over and over: agent steps."""
-  env = control.make('walker_walk', num_envs=1, seed=1)
-  env.reset()
-  torques = np.full((1, *env.action_spec().shape), 0.5, np.float32)
-  try:
-    while True:
-      env.step(torques)
-      yield 1
-  finally:
-    env.close()
 
 
 def control_loop(agent: str) -> Iterator[int]:

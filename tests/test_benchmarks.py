@@ -13,7 +13,8 @@ import json, pathlib, sys
 path = pathlib.Path(sys.argv[1])
 path.write_text(path.read_text() + sys.argv[2] if path.exists() else sys.argv[2])
 print('chatter')
-print(json.dumps({'order': path.read_text()}))
+found = {name: json.loads(sys.argv[3])[name] for name in ('seed', 'epsilon')}
+print(json.dumps(found | {'order': path.read_text()}))
 '''
 
 
@@ -30,11 +31,14 @@ def test_ratio_needs_as_many_of_each():
     compare.ratio([1, 2, 3], [1, 2])
 
 
-def test_commands_run_by_turns(tmp_path):
+def test_commands_run_by_turns_with_the_same_settings_but_for_their_own(tmp_path):
   commands = {name: (sys.executable, '-c', _ECHO, str(tmp_path / 'order'), name) for name in 'AB'}
-  results = compare.by_turns(commands, rounds=2)
+  results = compare.by_turns(commands, rounds=2, changes={'B': {'epsilon': 0.5}})
   assert [run['order'] for run in results['A']] == ['A', 'ABA']
   assert [run['order'] for run in results['B']] == ['AB', 'ABAB']
+  assert all(run['seed'] == compare.SETTINGS['seed'] for runs in results.values() for run in runs)
+  assert [run['epsilon'] for run in results['A'] + results['B']] == [
+      *2 * [compare.SETTINGS['epsilon']], 0.5, 0.5]
 
 
 def test_a_failing_command_shows_its_error():

@@ -245,43 +245,30 @@ def test_server_and_learner_go_back_to_the_newest_checkpoint_together(
 
 
 @pytest.mark.parametrize('name', ['actor-1', 'evaluator', 'learner'])
-def test_one_that_says_nothing_is_taken_for_dead(tmp_path, monkeypatch, name):
+@pytest.mark.parametrize('patience', ['_SILENT_SECONDS', '_FIRST_WORD_SECONDS'])
+def test_one_that_says_nothing_or_never_a_word_is_taken_for_dead(
+    tmp_path, monkeypatch, name, patience):
   monkeypatch.setattr(driver, '_WATCH_SECONDS', 0.01)
-  monkeypatch.setattr(driver, '_SILENT_SECONDS', 1.0)
+  monkeypatch.setattr(driver, patience, 1.0)
 
   def learner(the_job, stop, report):
     if len(run.engine.jobs) == 2:
       return True
-    wait_until(lambda: name in run.engine.spoken)
-    run.engine.hung.add(name)
+    if patience == '_SILENT_SECONDS':
+      wait_until(lambda: name in run.engine.spoken)
+      run.engine.hung.add(name)
     if name == 'learner':
       return not stop.wait(DEADLINE)
     wait_until(lambda: run.generations(name) == [0, 1])
     return True
   run = Run(tmp_path, monkeypatch, learner)
+  if patience == '_FIRST_WORD_SECONDS':
+    run.engine.hung.add(name)
   assert run.driver.run()
   assert len(run.served) == (2 if name == 'learner' else 1)
   others = {'actor-0', 'actor-1', 'evaluator'} - {name}
   if name != 'learner':
     assert all(run.generations(other) == [0] for other in others)
-
-
-@pytest.mark.parametrize('name', ['actor-1', 'learner'])
-def test_one_that_never_says_a_word_is_taken_for_dead(tmp_path, monkeypatch, name):
-  monkeypatch.setattr(driver, '_WATCH_SECONDS', 0.01)
-  monkeypatch.setattr(driver, '_FIRST_WORD_SECONDS', 1.0)
-
-  def learner(the_job, stop, report):
-    if len(run.engine.jobs) == 2:
-      return True
-    if name == 'learner':
-      return not stop.wait(DEADLINE)
-    wait_until(lambda: run.generations(name) == [0, 1])
-    return True
-  run = Run(tmp_path, monkeypatch, learner)
-  run.engine.hung.add(name)
-  assert run.driver.run()
-  assert len(run.served) == (2 if name == 'learner' else 1)
 
 
 def test_server_and_learner_pass_over_a_damaged_checkpoint_together(tmp_path, monkeypatch):

@@ -315,11 +315,10 @@ def test_of_injected_heads_the_old_one_trains_until_the_injection_and_then_the_n
 
 
 def test_of_the_gradient_of_frozen_heads_nothing_is_clipped_or_measured():
-  _, network, agent = make(['inject(at=1)'])
+  config, network, agent = make(['inject(at=1)'])
   state, _, _ = agent.learn(agent.init(jax.random.key(0)), transitions(), EQUAL)
   parts, batch = network.injection, transitions(seed=1)
   frozen = {*parts.own, *parts.first, *parts.switches}
-  config = config_lib.resolve('control', 'test', 'double_dqn', ['inject(at=1)'], {'torso': 'mlp'})
   objective = objectives.make(config, network)
   gradient = jax.grad(lambda params: objective.loss(
       params, state.target_params, jax.random.key(0), batch, EQUAL)[0])(state.params)
