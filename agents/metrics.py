@@ -151,10 +151,9 @@ class CsvFile:
 
   def append(self, row: Mapping[str, Any]) -> None:
     """Adds a row; the first one names the columns."""
-    header = [] if self._columns else [list(row)]
-    self._columns = self._columns or list(row)
-    if list(row) != self._columns:
-      raise ValueError(f'row={list(row)}: must have the columns of {self._path}, {self._columns}')
+    columns, header = list(row), [] if self._columns else [list(row)]
+    if self._columns and columns != self._columns:
+      raise ValueError(f'row={columns}: must have the columns of {self._path}, {self._columns}')
     # One write, so that a reader or a kill sees a row whole or not at all.
     text = _to_text([*header, row.values()]).encode()
     with open(self._path, 'ab', buffering=0) as file:
@@ -163,6 +162,7 @@ class CsvFile:
         file.truncate(before)
         raise OSError(errno.ENOSPC, 'No space left for a row', str(self._path))
       os.fsync(file.fileno())
+    self._columns = columns
     self.frames.append(int(row['frame']))
 
 

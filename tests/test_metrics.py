@@ -85,19 +85,22 @@ def test_csv_appends_rows_under_the_first_ones_columns(tmp_path):
     file.append({'frame': 20})
 
 
-def test_of_a_row_that_does_not_fit_on_the_disk_nothing_stays(tmp_path):
+@pytest.mark.parametrize('there', [[], [10]])
+def test_of_a_row_that_does_not_fit_on_the_disk_nothing_stays(tmp_path, there):
   path = tmp_path / 'a.csv'
   file = metrics.CsvFile(path)
-  file.append({'frame': 10, 'loss': 1})
-  limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-  resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 2, limits[1]))
+  for frame in there:
+    file.append({'frame': frame, 'loss': 1})
+  limits, size = resource.getrlimit(resource.RLIMIT_FSIZE), path.stat().st_size if there else 0
+  resource.setrlimit(resource.RLIMIT_FSIZE, (size + 2, limits[1]))
   try:
     with pytest.raises(OSError, match='No space left for a row'):
       file.append({'frame': 20, 'loss': 2})
   finally:
     resource.setrlimit(resource.RLIMIT_FSIZE, limits)
   file.append({'frame': 30, 'loss': 3})
-  assert rows(path) == ['frame,loss', '10,1', '30,3'] and file.frames == [10, 30]
+  assert rows(path) == ['frame,loss', *(f'{frame},1' for frame in there), '30,3']
+  assert file.frames == [*there, 30]
 
 
 @pytest.mark.parametrize('keep, kept', [(0, []), (1, ['0']), (2, ['0', '10']), (None, ['0', '10'])])
