@@ -9,7 +9,7 @@ from typing import Any
 
 from absl import flags
 
-from agents import checkpoint, display, errors
+from agents import checkpoint, display, errors, heap
 from probes import random_target
 from replay import types as replay_types
 
@@ -31,6 +31,7 @@ PROBE_SIZES: Mapping[str, Mapping[str, Any]] = {
 def main(argv: Sequence[str], run: Callable[[Sequence[str]], int | str]) -> int:
   """Runs a script, which returns its exit status or a text to be printed; returns the status."""
   display.log_to_stderr()
+  heap.keep_freed()
   try:
     found = run(argv)
     if not isinstance(found, str):

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from agents import config as config_lib
+from agents import heap
 from benchmarks import compare, speeds
 from replay import factory
 
@@ -56,6 +57,7 @@ def main() -> None:
   parser.add_argument('--output', type=pathlib.Path, default='runs/bench.json')
   arguments = parser.parse_args()
   started, results = time.monotonic(), {}
+  heap.keep_freed()  # as a run does
   has_reverb = factory.default_kind() == 'reverb'
   print(f'{machine()["processor"]}, {os.cpu_count()} cores; batch {compare.SETTINGS["batch_size"]}')
   for row in ROWS:

@@ -15,6 +15,7 @@ import time
 
 import psutil
 
+from agents import heap
 from agents import trainer as trainer_lib
 from benchmarks import speeds
 
@@ -22,6 +23,7 @@ _COMMON = ('seed', 'batch_size', 'steps_per_update', 'replay_capacity', 'target_
 
 
 def main() -> None:
+  heap.keep_freed()  # as a run does
   replay, settings = sys.argv[1], json.loads(sys.argv[2])
   overrides = {name: settings[name] for name in _COMMON} | dict(
       min_replay_size=settings['learning_starts'],

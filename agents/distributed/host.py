@@ -6,7 +6,7 @@ import os
 import threading
 from typing import Any, NamedTuple
 
-from agents import display
+from agents import display, heap
 from agents.distributed import roles
 
 
@@ -28,6 +28,7 @@ class Host:
   """Runs one role. Methods may be called from several threads at once."""
 
   def __init__(self):
+    heap.keep_freed()
     self._stop = threading.Event()
     self._records = collections.deque(maxlen=1000)
     self._progress: tuple | None = None

@@ -1,0 +1,32 @@
+"""What is freed is used again, and not faulted in from the kernel once more."""
+
+import subprocess
+import sys
+
+import pytest
+
+_PAGES = 16_384  # of 4 kB: 64 MB
+_RUNS = 10
+_PROGRAM = f'''
+import resource, sys
+import jax, jax.numpy as jnp
+from agents import heap
+if sys.argv[1] == 'kept':
+  heap.keep_freed()
+double, x = jax.jit(lambda x: 2 * x), jnp.ones({_PAGES} * 1024)
+for _ in range(2):
+  double(x).block_until_ready()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range({_RUNS}):
+  double(x).block_until_ready()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+'''
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='of glibc')
+def test_a_program_s_memory_is_faulted_in_once():
+  faults = {how: int(subprocess.run(
+      (sys.executable, '-c', _PROGRAM, how), check=True, capture_output=True, timeout=100).stdout)
+            for how in ('given back', 'kept')}
+  assert faults['given back'] > _RUNS * _PAGES / 2  # so that there is something to be saved
+  assert faults['kept'] < _RUNS * _PAGES / 100
