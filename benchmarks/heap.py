@@ -1,0 +1,72 @@
+"""What it gives to keep freed memory (agents/heap.py): updates with it and without, by turns.
+
+    python -m benchmarks.heap results/heap [--rounds=5]
+
+Each measurement is a process of its own: Pong, the agent's own batch size, one batch over and over.
+"""
+
+import argparse
+import json
+import pathlib
+import resource
+import sys
+import time
+from typing import Any
+
+from agents import heap
+from benchmarks import compare, speeds
+from probes import files
+
+AGENTS = ('dqn', 'c51', 'qr_dqn', 'iqn', 'rainbow', 'dopamine_dqn')
+_SECONDS = 3.0
+_WARM_UP = 30  # updates; the heap grows until it holds all that is in use at once
+
+
+def main() -> None:
+  """See the top."""
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument('folder', type=pathlib.Path)
+  parser.add_argument('--rounds', type=int, default=5)
+  arguments = parser.parse_args()
+  arguments.folder.mkdir(parents=True, exist_ok=True)
+  rows = measure(arguments.rounds)
+  files.write_rows(arguments.folder / 'heap.csv', rows)
+  for row in rows:
+    print(row)
+
+
+def measure(rounds: int) -> list[dict[str, Any]]:
+  """A row for each agent: times as fast where memory is kept, and what was faulted in."""
+  changes = {(agent, keeps): dict(agent=agent, keeps=keeps)
+             for agent in AGENTS for keeps in (False, True)}
+  command = sys.executable, '-c', 'from benchmarks import heap; heap.update()'
+  runs = compare.by_turns(dict.fromkeys(changes, command), rounds, changes)
+  return [_row(agent, runs[agent, False], runs[agent, True]) for agent in AGENTS]
+
+
+def _row(agent: str, freed: list[dict[str, float]], kept: list[dict[str, float]]) -> dict[str, Any]:
+  rates = ([run['updates_per_second'] for run in runs] for runs in (kept, freed))
+  faults = [round(max(run['faults_per_update'] for run in runs)) for runs in (freed, kept)]
+  times_as_fast, low, high = (round(value, 3) for value in compare.ratio(*rates))
+  return dict(agent=agent, times_as_fast=times_as_fast, low=low, high=high,
+              faults_per_update=faults[0], faults_per_update_kept=faults[1])
+
+
+def update() -> None:
+  """One measurement, as the settings of its last argument say: prints JSON."""
+  settings = json.loads(sys.argv[-1])
+  if settings['keeps']:
+    heap.keep_freed()
+  benchmark, done = speeds.learner(settings['agent']), 0
+  while done < _WARM_UP:
+    done += next(benchmark)
+  before, start, done = _faults(), time.perf_counter(), 0
+  while (took := time.perf_counter() - start) < _SECONDS:
+    done += next(benchmark)
+  print(json.dumps(dict(
+      updates_per_second=done / took, faults_per_update=(_faults() - before) / done)))
+
+
+def _faults() -> int:
+  """Pages of this process that the kernel had to bring in so far."""
+  return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
