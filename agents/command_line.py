@@ -69,7 +69,9 @@ def define_flags(domain: Domain, to: flags.FlagValues) -> None:
   for field, (name, text, _) in _lengths(defaults['unit']).items():
     default = domain.lengths_from or f'{defaults[field]:,}'
     define(integer, name, None, f'{text} (default: {default})')  # None: not given
-  define(string, 'replay', '', 'reverb or local; default: reverb where its wheel is installed')
+  define(string, 'replay', '',
+         'reverb, local (this process), or device (this process, frames in the memory of its '
+         'accelerator); default: reverb where its wheel is installed')
   define(integer, 'replay_port', 0, "TCP port of the run's Reverb server; 0: any free one")
   define(integer, 'num_envs', 1, 'environments stepped together, in each actor')
   define(integer, 'num_actors', 0,

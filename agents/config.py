@@ -28,7 +28,7 @@ class Config:
   num_envs: int = 1  # environments stepped together, in each actor
   num_actors: int = 0  # processes that act, beside the learner's; 0: one process does all
   actor_epsilon: str = 'same'  # how actors explore: a row of agents/distributed/epsilon.py
-  replay: str = 'local'  # reverb, local
+  replay: str = 'local'  # reverb, local, device
 
   # How long, in `unit`; a period of 0 turns the thing off.
   unit: str = 'steps'  # frames (Atari), steps (Control)

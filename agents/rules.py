@@ -20,7 +20,7 @@ def _choice(names: Iterable[str]) -> tuple[Callable[[Any], bool], str]:
 
 _FIELDS = (
     (('unit',), *_choice(('frames', 'steps'))),
-    (('replay',), *_choice(('reverb', 'local'))),
+    (('replay',), *_choice(('reverb', 'local', 'device'))),
     (('actor_epsilon',), *_choice(('same', 'ape_x'))),
     (('observations',), *_choice(('state', 'pixels'))),
     (('probe_kind',), *_choice(record.KINDS)),

@@ -24,6 +24,7 @@ from replay import factory
 PEER = '.venv-bench/bin/python'
 MATRICES = 'products of matrices'
 CONTROL = ('environment, walker_walk', 'learner, decqn', 'whole loop, decqn on walker_walk')
+ACTED = (1, 8, 32)  # environments that are acted in together
 LEARNERS = ('dqn', 'double_dqn', 'c51', 'qr_dqn', 'rainbow')
 
 
@@ -37,7 +38,8 @@ class Row(NamedTuple):
 ROWS = (
     Row('ALE, no preprocessing', 'frames/s', speeds.ale),
     Row('environment', 'frames/s', speeds.environment),
-    Row('actor: environment and network', 'frames/s', speeds.actor),
+    *(Row(f'actor: network, environments: {count}', 'frames/s',
+          functools.partial(speeds.actor, count)) for count in ACTED),
     Row(MATRICES, 'Mflop/s', speeds.matrices),
     *(Row(f'learner, {agent}', 'updates/s', functools.partial(speeds.learner, agent))
       for agent in LEARNERS),

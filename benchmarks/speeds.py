@@ -107,13 +107,14 @@ def _stepping(env: dm_env.Environment, actions: np.ndarray, units_per_step: int)
     env.close()
 
 
-def actor() -> Iterator[int]:
-  """Environment and network without replay and learning: frames."""
-  with build('dqn', 'local', {'replay_capacity': 100, 'min_replay_size': 1}) as run:
+def actor(num_envs: int) -> Iterator[int]:
+  """Environments and network without replay and learning: frames."""
+  small = {'replay_capacity': 100, 'min_replay_size': 1, 'num_envs': num_envs}
+  with build('dqn', 'local', small) as run:
     params = run.player.agent.init(parts.key(run.config, parts.INIT)).params
     key = parts.key(run.config, parts.ACT)
-    for _ in loop.rollout(run.player, run.env, params, key, _EPSILON):
-      yield atari.FRAMES_PER_STEP
+    for timestep in loop.rollout(run.player, run.env, params, key, _EPSILON):
+      yield atari.FRAMES_PER_STEP * loop.count_steps(timestep)
 
 
 def control_loop(agent: str) -> Iterator[int]:

@@ -1,13 +1,14 @@
-"""The two back ends by name, each imported only when asked for."""
+"""The back ends by name, Reverb imported only when asked for."""
 
 import importlib.util
 import os
 import pathlib
 import types as python_types
 
-from replay import local, types
+from replay import frames, local, types
 
-KINDS = ('local', 'reverb')
+_FRAMES = {'local': frames.HostFrames, 'device': frames.DeviceFrames}  # of the local replay
+KINDS = (*_FRAMES, 'reverb')
 
 
 def default_kind() -> str:
@@ -20,7 +21,7 @@ def make(kind: str, signature: types.Signature, settings: types.Settings, run_id
   """Makes a replay; see `reverb_replay.start` for what only Reverb heeds."""
   types.check_settings(settings)
   if _is_local(kind):
-    return local.LocalReplay(signature, settings)
+    return local.LocalReplay(signature, settings, _FRAMES[kind])
   return _reverb_replay().start(signature, settings, run_id, port, scratch)
 
 
@@ -33,9 +34,9 @@ def remote() -> python_types.ModuleType:
 
 def estimate_bytes(kind: str, signature: types.Signature,
                    settings: types.Settings) -> tuple[int, int]:
-  """The least and the most memory that a full replay takes."""
+  """The least and the most of the host's memory that a full replay takes."""
   if _is_local(kind):
-    exact = local.estimate_bytes(signature, settings)
+    exact = local.estimate_bytes(signature, settings, _FRAMES[kind].on_host())
     return exact, exact
   return _reverb_replay().estimate_bytes(signature, settings)
 
@@ -49,7 +50,7 @@ def check(kind: str, port: int) -> None:
 def _is_local(kind: str) -> bool:
   if kind not in KINDS:
     raise ValueError(f'replay={kind}: unknown, must be one of {", ".join(KINDS)}')
-  return kind == 'local'
+  return kind in _FRAMES
 
 
 def _reverb_replay() -> python_types.ModuleType:

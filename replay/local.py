@@ -1,13 +1,14 @@
-"""The in-process replay: NumPy arrays, seeded, exact to the bit, on any platform."""
+"""The in-process replay: seeded, exact to the bit, on any platform; frames on host or device."""
 
 import collections
 import json
 import math
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 
-from replay import sum_tree, types
+from replay import frames, sum_tree, types
 
 
 class LocalReplay:
@@ -15,17 +16,18 @@ class LocalReplay:
 
   Frames and items have serial numbers that only grow; a number's remainder is its place in the
   ring. A key is an item's number, so a key below the oldest item's has left. Frame 0 is the zero
-  frame, which nothing replaces.
+  frame, which nothing replaces. What is drawn does not depend on where frames lie.
   """
 
-  def __init__(self, signature: types.Signature, settings: types.Settings):
+  def __init__(
+      self, signature: types.Signature, settings: types.Settings,
+      make_frames: Callable[[tuple[int, ...], str], frames.Frames] = frames.HostFrames):
     self._signature, self._settings = signature, settings
     self._rng = np.random.Generator(np.random.PCG64(settings.seed))
-    # The system gives np.zeros its memory only page by page, as it is written to.
-    self._arrays = {name: np.zeros(shape, dtype)
-                    for name, (shape, dtype) in _layout(signature, settings).items()}
-    self._frames, self._items = self._arrays['frames'], self._arrays['items']
-    self._num_slots = len(self._frames) - 1
+    layout = _layout(signature, settings)
+    self._arrays = {name: np.zeros(*row) for name, row in layout.items() if name != 'frames'}
+    self._items, self._frames = self._arrays['items'], make_frames(*layout['frames'])
+    self._num_slots = layout['frames'][0][0] - 1
     self._tree = None
     if settings.prioritized:
       self._tree = sum_tree.SumTree(settings.capacity, self._arrays['nodes'])
@@ -77,12 +79,13 @@ class LocalReplay:
   def peek(self, count: int, seed: int) -> types.Transition:
     """See `types.Replay`."""
     numbers = self._tail + np.random.default_rng(seed).choice(self.size(), count, replace=False)
-    return self._transition(numbers % self._settings.capacity)
+    drawn = self._transition(numbers % self._settings.capacity)
+    return drawn._replace(obs_tm1=np.asarray(drawn.obs_tm1), obs_t=np.asarray(drawn.obs_t))
 
   def _transition(self, places: np.ndarray) -> types.Transition:
     """The items at `places` [B]."""
     items = self._items[places]
-    obs_tm1, obs_t = self._observations(items['slots'].swapaxes(0, 1))
+    obs_tm1, obs_t = map(self._observations, items['slots'].swapaxes(0, 1))
     return types.Transition(obs_tm1, *(items[name].copy() for name in ('a', 'r', 'd')), obs_t)
 
   def size(self) -> int:
@@ -92,9 +95,9 @@ class LocalReplay:
   def save(self, folder: pathlib.Path) -> None:
     """See `types.Replay`. Takes as much disk as the replay takes memory, and no more memory."""
     folder.mkdir()
-    used = {'frames': 1 + min(self._num_frames, self._num_slots), 'items': self._head}
+    self._frames.save(folder / 'frames.npy', 1 + min(self._num_frames, self._num_slots))
     for name, array in self._arrays.items():
-      np.save(folder / f'{name}.npy', array[:used.get(name)])
+      np.save(folder / f'{name}.npy', array[:self._head] if name == 'items' else array)
     state = {
         'signature': self._signature._asdict(), 'settings': self._settings._asdict(),
         'max_priority': self._max_priority, 'num_refused': self.num_refused,
@@ -108,6 +111,7 @@ class LocalReplay:
     state = json.loads((folder / 'state.json').read_text())
     types.check_same('signature', state['signature'], self._signature)
     types.check_same('settings', state['settings'], self._settings)
+    self._frames.restore(folder / 'frames.npy')
     for name, array in self._arrays.items():
       saved = np.load(folder / f'{name}.npy', mmap_mode='r', allow_pickle=False)
       array[:len(saved)] = saved
@@ -129,7 +133,7 @@ class LocalReplay:
       if self._tree:
         self._tree.set(np.array([self._tail % len(bounds)]), np.zeros(1))
       self._tail += 1
-    self._frames[self._slot(self._num_frames)] = frame
+    self._frames.put(self._slot(self._num_frames), frame)
     return self._num_frames
 
   def _insert(self, outcome: types.Outcome, window: list[int]) -> None:
@@ -172,19 +176,20 @@ class LocalReplay:
     """Where a frame lies in the ring, behind the zero frame."""
     return 1 + (number - 1) % self._num_slots if number else 0
 
-  def _observations(self, slots: np.ndarray) -> np.ndarray:
-    """Gathers [*batch, stack] slots into [*batch, *observation]."""
-    frames = self._frames.take(slots, axis=0)
-    return frames.reshape(*slots.shape[:-1], *self._signature.observation_shape)
+  def _observations(self, slots: np.ndarray) -> types.Array:
+    """Gathers [B, stack] slots into [B, *observation]."""
+    return self._frames.take(slots).reshape(len(slots), *self._signature.observation_shape)
 
   def _weight(self, priorities: np.ndarray) -> np.ndarray:
     return priorities ** self._settings.priority_exponent
 
 
-def estimate_bytes(signature: types.Signature, settings: types.Settings) -> int:
-  """What a full replay occupies, exactly."""
+def estimate_bytes(
+    signature: types.Signature, settings: types.Settings, frames_on_host: bool = True) -> int:
+  """What a full replay occupies of the host's memory, exactly."""
   return sum(math.prod(shape) * dtype.itemsize
-             for shape, dtype in _layout(signature, settings).values())
+             for name, (shape, dtype) in _layout(signature, settings).items()
+             if name != 'frames' or frames_on_host)
 
 
 def _layout(signature: types.Signature,

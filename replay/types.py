@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-Array = Any  # np.ndarray on the host, jax.Array inside a jitted function.
+Array = Any  # np.ndarray on the host, jax.Array on a device and inside a jitted function.
 
 
 class Transition(NamedTuple):

@@ -1,4 +1,4 @@
-"""What every replay must do: one suite for both back ends."""
+"""What every replay must do: one suite for all back ends."""
 
 import json
 import logging
@@ -14,10 +14,11 @@ from tests import replay_twin
 
 STACKED = types.Signature((3, 2), 'uint8', 4, 1, 3, 1)
 FLAT = types.Signature((5,), 'float32', 1, 2, 3, 1)
-KINDS = ['local', pytest.param('reverb', marks=pytest.mark.reverb)]
+KINDS = ['local', 'device', pytest.param('reverb', marks=pytest.mark.reverb)]
 TWINNED = pytest.mark.parametrize(
-    'make, is_reverb', [('local', False), pytest.param('reverb', True, marks=pytest.mark.reverb)],
-    indirect=['make'])
+    'make, is_reverb', [
+        ('local', False), ('device', False),
+        pytest.param('reverb', True, marks=pytest.mark.reverb)], indirect=['make'])
 
 
 @pytest.fixture

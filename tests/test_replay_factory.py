@@ -24,7 +24,8 @@ def test_local_needs_nothing():
     lambda kind: factory.make(kind, SIGNATURE, SETTINGS, 'run'),
     lambda kind: factory.estimate_bytes(kind, SIGNATURE, SETTINGS)])
 def test_an_unknown_kind_is_refused(ask):
-  with pytest.raises(ValueError, match='replay=disk: unknown, must be one of local, reverb'):
+  message = 'replay=disk: unknown, must be one of local, device, reverb'
+  with pytest.raises(ValueError, match=message):
     ask('disk')
 
 
