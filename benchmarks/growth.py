@@ -20,6 +20,7 @@ from probes import files
 
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt
+from matplotlib import ticker
 
 _LAYERS = ('ln', 'wd', 'so', 'l2init', 'redo', 'parseval')
 
@@ -81,10 +82,14 @@ def draw(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
       spread = [heights - [row['least'] for row in own], [row['most'] for row in own] - heights]
     axis.errorbar(values, heights, spread, marker='o', capsize=3)
     axis.set(xlabel=SWEEPS[name].label, ylabel=column.replace('_', ' '), ylim=(0, None))
-    if name not in ('interventions', 'width'):
+    ticks = values
+    if column == 'megabytes':  # a straight line
+      ticks = (0, 500_000, 1_000_000)
+    elif name not in ('interventions', 'width'):
       axis.set_xscale('log')
-      axis.set_xticks(values, [f'{value:,}' for value in values], minor=False)
-      axis.minorticks_off()
+    axis.set_xticks(ticks)
+    axis.minorticks_off()
+    axis.xaxis.set_major_formatter(ticker.EngFormatter(sep=''))  # 100k
   figure.savefig(path, dpi=110)
 
 

@@ -70,3 +70,7 @@ def update() -> None:
 def _faults() -> int:
   """Pages of this process that the kernel had to bring in so far."""
   return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+
+if __name__ == '__main__':
+  main()
