@@ -11,7 +11,8 @@ def keep_freed() -> None:
   """Keeps what is freed for what is asked for next, where the C library is glibc.
 
   It returns blocks of 32 MB and more to the kernel, and XLA asks for such a block for each run of a
-  program with large layers: all its pages are faulted in anew, a fifth of an update of `rainbow`.
+  program with large layers: all its pages are faulted in anew, a sixth of an update's time with
+  `dopamine_dqn` (results/bench).
   To be called before threads begin: those other than the first have heaps of 64 MB at most.
   """
   library = ctypes.CDLL(None)

@@ -43,6 +43,7 @@ ROWS = (
     Row(MATRICES, 'Mflop/s', speeds.matrices),
     *(Row(f'learner, {agent}', 'updates/s', functools.partial(speeds.learner, agent))
       for agent in LEARNERS),
+    Row('gathering frames alone', 'batches/s', speeds.gather),
     *(Row(f'replay, {kind}', 'batches/s', functools.partial(speeds.replay, kind))
       for kind in factory.KINDS),
     Row(CONTROL[0], 'steps/s', speeds.control_environment),

@@ -173,6 +173,15 @@ def replay(kind: str) -> Iterator[int]:
       yield 1
 
 
+def gather() -> Iterator[int]:
+  """The frames of batches of 32, stacked, out of as many as are drawn from: batches."""
+  frames = np.ones((NUM_STORED, 84, 84), np.uint8)
+  rng = np.random.default_rng(1)
+  while True:
+    frames.take(rng.integers(0, NUM_STORED, (2, 32, 4)), axis=0)
+    yield 1
+
+
 def fill(run: parts.Parts, num_steps: int) -> None:
   """Stores what a fixed cycle of actions leads to, over and over again."""
   timestep = run.env.reset()
