@@ -47,7 +47,7 @@ def _one_process(
   config = command.config
   run_parts = parts.build(config, domain.task(config), lambda signature: memory.make_replay(
       config, signature, run_id, command.replay_port, command.folder))
-  if factory.default_kind() == 'local':
+  if config.replay == 'local' == factory.default_kind():
     log.info('Reverb is not installed here: the replay is local')
 
   def train() -> bool:

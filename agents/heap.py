@@ -4,7 +4,9 @@ import ctypes
 
 # Of mallopt(3), in malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
-_LARGEST_KEPT = 2**30  # bytes; what is larger, as a replay's frames, is mapped on its own
+# Of what is kept, the largest first: glibc before 2.35 takes 32 MB at most. What is larger, as a
+# replay's frames, is mapped on its own.
+_LARGEST_BYTES = 2**30, 2**25
 
 
 def keep_freed() -> None:
@@ -12,11 +14,13 @@ def keep_freed() -> None:
 
   It returns blocks of 32 MB and more to the kernel, and XLA asks for such a block for each run of a
   program with large layers: all its pages are faulted in anew, a sixth of an update's time with
-  `dopamine_dqn` (results/bench).
-  To be called before threads begin: those other than the first have heaps of 64 MB at most.
+  `dopamine_dqn` (results/bench). Threads that have begun already may have heaps of their own, which
+  hold blocks of 64 MB at most; so this is to be called early.
   """
   library = ctypes.CDLL(None)
-  if hasattr(library, 'mallopt'):
-    library.mallopt(_M_ARENA_MAX, 1)
-    library.mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
+  if not hasattr(library, 'mallopt'):
+    return
+  library.mallopt(_M_ARENA_MAX, 1)
+  # The last without the ones before would have glibc map all that is larger than 128 kB.
+  if any(library.mallopt(_M_MMAP_THRESHOLD, size) for size in _LARGEST_BYTES):
     library.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)

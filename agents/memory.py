@@ -34,8 +34,10 @@ def check(
   Raises:
     UsageError: not even the low estimate fits.
   """
-  steps = -(-config.run_length // config.units_per_step)
-  filled = settings._replace(capacity=min(settings.capacity, steps))
+  filled = settings
+  if config.replay != 'device':  # which takes all its memory at once
+    steps = -(-config.run_length // config.units_per_step)
+    filled = settings._replace(capacity=min(settings.capacity, steps))
   low, high = factory.estimate_bytes(config.replay, signature, filled)
   free = available()
   span = _gigabytes(high) if low == high else f'{_gigabytes(low)} to {_gigabytes(high)}'
@@ -44,7 +46,7 @@ def check(
         f'replay_capacity={config.replay_capacity}: must fit in memory; {config.replay} replay '
         f'of {filled.capacity:,} transitions takes {span}, {_gigabytes(free)} is free; set less '
         'with --set replay_capacity=N')
-  log.info('%s replay: %s for %s transitions, %s free', config.replay, span,
+  log.info("%s replay: %s of the host's memory for %s transitions, %s free", config.replay, span,
            f'{filled.capacity:,}', _gigabytes(free))
   if high > free:
     log.warning('replay: may not fit where frames compress badly')

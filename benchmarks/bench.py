@@ -100,7 +100,7 @@ def control(parts: dict[str, Any]) -> dict[str, float]:
 
 def comparison(rounds: int, has_reverb: bool) -> dict[str, Any]:
   """Our whole loop beside Stable-Baselines3's, by turns."""
-  kinds = factory.KINDS if has_reverb else ('local',)
+  kinds = [kind for kind in factory.KINDS if has_reverb or kind != 'reverb']
   commands = {
       f'Pliant, {kind} replay': (sys.executable, '-m', 'benchmarks.whole_loop', kind)
       for kind in kinds}

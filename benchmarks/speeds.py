@@ -169,7 +169,7 @@ def replay(kind: str) -> Iterator[int]:
   with build('dqn', kind, {'replay_capacity': NUM_STORED, 'min_replay_size': 1}) as run:
     fill(run, NUM_STORED)
     while True:
-      run.replay.sample(run.config.batch_size)
+      jax.block_until_ready(run.replay.sample(run.config.batch_size).transition)
       yield 1
 
 

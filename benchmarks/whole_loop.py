@@ -1,6 +1,6 @@
 """Our DQN on Pong: prints the frames/s of its whole loop while it learns, and its memory, as JSON.
 
-    python -m benchmarks.whole_loop reverb|local SETTINGS
+    python -m benchmarks.whole_loop local|device|reverb SETTINGS
 
 SETTINGS are compare.SETTINGS as JSON. They may hold `interventions`; `overrides`, more settings of
 agents/config.py; and `stored`, how many transitions the replay holds before the run begins.

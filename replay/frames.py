@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 _PENDING = 256  # frames that wait on the host at most
-_CHUNK_BYTES = 2**28  # of what is copied from the device at once
+_CHUNK_BYTES = 2**28  # of what is copied from or to the device at once
+_LARGEST_PART = 0.9  # of a device's free memory; networks and their updates need some too
 
 
 class Frames(Protocol):
@@ -101,18 +102,22 @@ class DeviceFrames:
   def save(self, path: pathlib.Path, count: int) -> None:
     """See `Frames`. Copies piece by piece: the host may have less memory than the device."""
     self._flush()
-    file = np.lib.format.open_memmap(
-        path, 'w+', self._array.dtype, (count, *self._array.shape[1:]))
-    for begin, end in _pieces(count, self._array.nbytes // len(self._array)):
-      file[begin:end] = self._array[begin:end]
-    file.flush()
+    form = np.lib.format
+    with path.open('xb') as file:  # Not mapped: a full disk is to be an OSError.
+      form.write_array_header_1_0(file, dict(
+          descr=form.dtype_to_descr(self._array.dtype), fortran_order=False,
+          shape=(count, *self._array.shape[1:])))
+      for begin, end in self._pieces(count):
+        np.asarray(_slice(self._array, begin, end - begin)).tofile(file)
 
   def restore(self, path: pathlib.Path) -> None:
     """See `Frames`."""
     self._pending.clear()
     saved = np.load(path, mmap_mode='r', allow_pickle=False)
-    for begin, end in _pieces(len(saved), self._array.nbytes // len(self._array)):
-      self._array = _write(self._array, np.arange(begin, end), saved[begin:end])
+    for begin, end in self._pieces(len(saved)):
+      # One after the other, so that one is in the device's memory at a time.
+      self._array = _write(
+          self._array, np.arange(begin, end), saved[begin:end]).block_until_ready()
 
   def _flush(self) -> None:
     """Writes what waits; in few sizes, each of which is compiled once."""
@@ -126,6 +131,12 @@ class DeviceFrames:
     self._pending.clear()
 
 
+  def _pieces(self, count: int) -> list[tuple[int, int]]:
+    """Ranges that make up `count` slots, each of `_CHUNK_BYTES` or one frame."""
+    length = max(_CHUNK_BYTES * len(self._array) // self._array.nbytes, 1)
+    return [(begin, min(begin + length, count)) for begin in range(0, count, length)]
+
+
 @jax.jit
 def _take(array: jax.Array, slots: jax.Array) -> jax.Array:
   return array[slots]
@@ -136,19 +147,21 @@ def _write(array: jax.Array, slots: jax.Array, frames: jax.Array) -> jax.Array:
   return array.at[slots].set(frames)
 
 
-def _pieces(count: int, frame_bytes: int) -> list[tuple[int, int]]:
-  """Ranges that make up `count` frames, each of `_CHUNK_BYTES` or one frame."""
-  length = max(_CHUNK_BYTES // frame_bytes, 1)
-  return [(begin, min(begin + length, count)) for begin in range(0, count, length)]
+@functools.partial(jax.jit, static_argnums=2)
+def _slice(array: jax.Array, begin: int, length: int) -> jax.Array:
+  return jax.lax.dynamic_slice_in_dim(array, begin, length)
 
 
 def check_fits(size: int, memory: Mapping[str, int] | None) -> None:
-  """Raises ValueError where `size` bytes are more than a device's `memory` has free.
+  """Raises ValueError where `size` bytes leave too little of a device's `memory` for the rest.
 
-  None, as on a CPU, is the host's, which is looked at elsewhere.
+  What does not say how much it has, as a CPU, whose memory is the host's, is not asked.
   """
-  if memory and size > (free := memory['bytes_limit'] - memory['bytes_in_use']):
+  if not memory or 'bytes_limit' not in memory:
+    return
+  free = _LARGEST_PART * (memory['bytes_limit'] - memory.get('bytes_in_use', 0))
+  if size > free:
     raise ValueError(
-        f'replay_capacity: must fit in memory; its frames take {size / 1e9:.2f} GB, '
-        f'{free / 1e9:.2f} GB of the device are free; set less with --set replay_capacity=N, or '
-        'use --replay=local')
+        f'replay_capacity: must fit in memory; its frames take {size / 1e9:.2f} GB, and may take '
+        f'{free / 1e9:.2f} GB of the device; set less with --set replay_capacity=N, or use '
+        '--replay=local')

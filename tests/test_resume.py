@@ -52,12 +52,13 @@ def test_another_seed_is_another_run(uninterrupted, tmp_path):
   assert runs.rows(folder / 'results.csv') != runs.rows(uninterrupted / 'results.csv')
 
 
-@pytest.mark.parametrize('seed', [
-    0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 20))])
+@pytest.mark.parametrize('seed, replay', [
+    (0, 'local'), (0, 'device'),
+    *(pytest.param(seed, 'local', marks=pytest.mark.slow) for seed in range(1, 20))])
 def test_killed_at_a_random_moment_and_continued_it_is_the_same_run(
-    uninterrupted, tmp_path, seed):
+    uninterrupted, tmp_path, seed, replay):
   folder = tmp_path / 'killed'
-  flags = (*runs.SMALL, f'--run_dir={folder}')
+  flags = (*runs.SMALL, f'--run_dir={folder}', f'--replay={replay}')
   process = runs.start('run_control.py', *flags)
   # Some moment of the run, not of its start.
   runs.wait_for((folder / 'results.csv').exists, process)
