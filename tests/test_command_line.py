@@ -63,6 +63,9 @@ ATARI = (
     (['--resume'], r'resume=true: needs --run_dir'),
     (['--set=replay_capacity=900000000000', '--replay=local'],
      r'replay_capacity=900000000000: must fit in memory; .* takes [\d.]+ GB, [\d.]+ GB is free'),
+    # All its memory is taken at once, however short the run.
+    (['--set=replay_capacity=900000000', '--replay=device', '--num_frames=400000'],
+     r'replay_capacity=900000000: must fit in memory; device replay of 900,000,000'),
 )
 
 
