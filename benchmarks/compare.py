@@ -1,5 +1,6 @@
 """Comparing programs that are timed by turns: settings both keep, ratios and their interval."""
 
+import argparse
 import json
 import math
 import pathlib
@@ -31,6 +32,19 @@ class Ratio(NamedTuple):
   mean: float
   low: float
   high: float
+
+
+def read_arguments(text: str, rounds: int) -> tuple[pathlib.Path, int]:
+  """The folder that results go to, which is made, and --rounds, or `rounds` where not given.
+
+  `text` is the program's own, of which the first line is shown.
+  """
+  parser = argparse.ArgumentParser(description=text.splitlines()[0])
+  parser.add_argument('folder', type=pathlib.Path)
+  parser.add_argument('--rounds', type=int, default=rounds)
+  arguments = parser.parse_args()
+  arguments.folder.mkdir(parents=True, exist_ok=True)
+  return arguments.folder, arguments.rounds
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:

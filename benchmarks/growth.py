@@ -6,7 +6,6 @@ DQN on Pong with a local replay, as in `benchmarks.compare`, one setting changed
 point is a process of its own, all of them by turns; a row is a median over rounds.
 """
 
-import argparse
 import pathlib
 import statistics
 import sys
@@ -95,14 +94,10 @@ def draw(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
 
 def main() -> None:
   """See the top."""
-  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument('folder', type=pathlib.Path)
-  parser.add_argument('--rounds', type=int, default=3)
-  arguments = parser.parse_args()
-  arguments.folder.mkdir(parents=True, exist_ok=True)
-  rows = measure(arguments.rounds)
-  files.write_rows(arguments.folder / 'growth.csv', rows)
-  draw(arguments.folder / 'growth.png', rows)
+  folder, rounds = compare.read_arguments(__doc__, rounds=3)
+  rows = measure(rounds)
+  files.write_rows(folder / 'growth.csv', rows)
+  draw(folder / 'growth.png', rows)
   print('| setting | value | frames/s | least | most | memory, MB |', '|---' * 6 + '|', sep='\n')
   for row in rows:
     print('| ' + ' | '.join(map(str, row.values())) + ' |')

@@ -5,12 +5,9 @@
 Each measurement is a process of its own: Pong, the agent's own batch size, one batch over and over.
 """
 
-import argparse
 import json
-import pathlib
 import resource
 import sys
-import time
 from typing import Any
 
 from agents import heap
@@ -19,18 +16,13 @@ from probes import files
 
 AGENTS = ('dqn', 'c51', 'qr_dqn', 'iqn', 'rainbow', 'dopamine_dqn')
 _SECONDS = 3.0
-_WARM_UP = 30  # updates; the heap grows until it holds all that is in use at once
 
 
 def main() -> None:
   """See the top."""
-  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument('folder', type=pathlib.Path)
-  parser.add_argument('--rounds', type=int, default=5)
-  arguments = parser.parse_args()
-  arguments.folder.mkdir(parents=True, exist_ok=True)
-  rows = measure(arguments.rounds)
-  files.write_rows(arguments.folder / 'heap.csv', rows)
+  folder, rounds = compare.read_arguments(__doc__, rounds=5)
+  rows = measure(rounds)
+  files.write_rows(folder / 'heap.csv', rows)
   for row in rows:
     print(row)
 
@@ -57,12 +49,10 @@ def update() -> None:
   settings = json.loads(sys.argv[-1])
   if settings['keeps']:
     heap.keep_freed()
-  benchmark, done = speeds.learner(settings['agent']), 0
-  while done < _WARM_UP:
-    done += next(benchmark)
-  before, start, done = _faults(), time.perf_counter(), 0
-  while (took := time.perf_counter() - start) < _SECONDS:
-    done += next(benchmark)
+  benchmark = speeds.learner(settings['agent'])
+  speeds.warm_up(benchmark)  # The heap grows until it holds all that is in use at once.
+  before = _faults()
+  done, took = speeds.window(benchmark, _SECONDS)
   print(json.dumps(dict(
       updates_per_second=done / took, faults_per_update=(_faults() - before) / done)))
 

@@ -30,16 +30,24 @@ _WARM_UP = 5  # yields; the second or so compiles
 
 def rates(benchmark: Iterator[int], seconds: float, repeats: int) -> list[float]:
   """What a benchmark does in a second, `repeats` times over, once it is warm."""
-  found = []
   with contextlib.closing(benchmark):
-    for _ in range(_WARM_UP):
-      next(benchmark)
-    for _ in range(repeats):
-      done, start = 0, time.perf_counter()
-      while time.perf_counter() - start < seconds:
-        done += next(benchmark)
-      found.append(done / (time.perf_counter() - start))
-  return found
+    warm_up(benchmark)
+    windows = [window(benchmark, seconds) for _ in range(repeats)]
+  return [done / took for done, took in windows]
+
+
+def warm_up(benchmark: Iterator[int]) -> None:
+  """Has it prepare and compile."""
+  for _ in range(_WARM_UP):
+    next(benchmark)
+
+
+def window(benchmark: Iterator[int], seconds: float) -> tuple[int, float]:
+  """What it does until so many seconds have passed, and how many have."""
+  done, start = 0, time.perf_counter()
+  while time.perf_counter() - start < seconds:
+    done += next(benchmark)
+  return done, time.perf_counter() - start
 
 
 # What each domain's script plays, and what its config says beyond the agent's.
