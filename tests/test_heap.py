@@ -9,7 +9,7 @@ import pytest
 
 _HUGE = pathlib.Path('/sys/kernel/mm/transparent_hugepage/enabled')
 _PAGES = 2**26 // resource.getpagesize()  # of 64 MB
-_RUNS = 10
+_RUNS = 100
 _PROGRAM = f'''
 import resource, sys
 import jax, jax.numpy as jnp
@@ -34,4 +34,5 @@ def test_a_program_s_memory_is_faulted_in_once():
       (sys.executable, '-c', _PROGRAM, how), check=True, capture_output=True, timeout=100).stdout)
             for how in ('given back', 'kept')}
   assert faults['given back'] > _RUNS * _PAGES / 2  # so that there is something to be saved
-  assert faults['kept'] < _RUNS * _PAGES / 100
+  # A run may find its block in use still, by the one before it; then the heap grows once more.
+  assert faults['kept'] < _RUNS * _PAGES / 10
