@@ -36,6 +36,7 @@ class Config:
   eval_every: int = 25_000
   eval_length: int = 10_000  # of one evaluation; 0: only eval_episodes bounds it; or examples
   eval_episodes: int = 0  # an evaluation ends after so many too; 0: only eval_length bounds it
+  eval_envs: int = 1  # environments that an evaluation steps together
   probe_every: int = 50_000
   checkpoint_every: int = 50_000
   steps_per_task: int = 1_000  # Supervised

@@ -117,45 +117,53 @@ def key(config: Config, purpose: int, frame: int = 0) -> jax.Array:
   return jax.random.fold_in(jax.random.fold_in(jax.random.key(config.seed), purpose), frame)
 
 
-def _fresh_env(parts: Parts, purpose: int, frame: int) -> dm_env.Environment:
+def _fresh_env(
+    parts: Parts, purpose: int, frame: int, num_envs: int = 1) -> dm_env.Environment:
   seed = np.random.SeedSequence([parts.config.seed, purpose, frame]).generate_state(1)[0]
-  return parts.task.make_env(1, int(seed >> 1))
+  return parts.task.make_env(num_envs, int(seed >> 1))
 
 
 def evaluate(
     parts: Parts, params: network_types.Params, frame: int, stop: threading.Event,
     on_step: Callable[[float], None]) -> Evaluation | None:
-  """Plays with a copy of the parameters in an environment of its own.
+  """Plays with a copy of the parameters in `eval_envs` environments of its own.
 
-  Ends with `eval_length` or with the last of `eval_episodes`; an episode that the length cuts off
-  does not count, unless it is the only one. None where it was asked to stop. `on_step` is told the
-  part that is done.
+  Ends with `eval_length` or with the last of `eval_episodes`, of which each environment has an
+  equal share, so that short episodes do not crowd out long ones; an episode that the length cuts
+  off does not count, unless there is no other. None where it was asked to stop. `on_step` is told
+  the part that is done.
   """
   config = parts.config
   params = jax.tree.map(jnp.copy, params)
-  env = _fresh_env(parts, EVALUATE, frame)
-  episodes, started = metrics.EpisodeTracker(1), time.monotonic()
+  env = _fresh_env(parts, EVALUATE, frame, config.eval_envs)
+  episodes, started = metrics.EpisodeTracker(config.eval_envs), time.monotonic()
+  num_steps, num_episodes = np.zeros((2, config.eval_envs), np.int64)
+  done = np.zeros(config.eval_envs)
   steps = loop.rollout(
       parts.player, env, params, key(config, EVALUATE, frame), config.eval_epsilon)
   for timestep in steps:
-    episodes.add(timestep)
-    done = _part_done(config, episodes)
-    on_step(done)
-    if stop.is_set() or done >= 1:
+    # An environment that has had its share plays on, without being counted.
+    step_type = np.where(done < 1, timestep.step_type, dm_env.StepType.FIRST)
+    episodes.add(timestep._replace(step_type=step_type))
+    num_steps += step_type != dm_env.StepType.FIRST
+    num_episodes += step_type == dm_env.StepType.LAST
+    done = _part_done(config, num_steps, num_episodes)
+    on_step(float(done.mean()))
+    if stop.is_set() or (done >= 1).all():
       break
   env.close()
   if stop.is_set():
     return None
-  num_steps = episodes.num_steps
-  return Evaluation(*episodes.take(), num_steps, time.monotonic() - started)
+  return Evaluation(*episodes.take(), int(num_steps.sum()), time.monotonic() - started)
 
 
-def _part_done(config: Config, episodes: metrics.EpisodeTracker) -> float:
-  """How near an evaluation is to the nearer of its bounds, of which 0 is none."""
-  played = (
-      (episodes.num_steps * config.units_per_step, config.eval_length),
-      (episodes.num_finished, config.eval_episodes))
-  return max(count / bound for count, bound in played if bound)
+def _part_done(config: Config, num_steps: np.ndarray, num_episodes: np.ndarray) -> np.ndarray:
+  """[N] how near each environment is to the nearer of its bounds, 0 to 1; a bound of 0 is none."""
+  count = config.eval_envs
+  length = -(-config.eval_length // (count * config.units_per_step))
+  share = config.eval_episodes // count + (np.arange(count) < config.eval_episodes % count)
+  bounds = [(num_steps, length)] * bool(length) + [(num_episodes, share)] * bool(share.any())
+  return np.minimum(np.max([played / bound for played, bound in bounds], axis=0), 1.0)
 
 
 def film(

@@ -33,7 +33,7 @@ _FIELDS = (
     (('distribution',), *_choice(DISTRIBUTIONS)),
     (('error_loss',), *_choice(losses.ERROR_LOSSES)),
     (('optimizer',), *_choice(optimizers.OPTIMIZERS)),
-    (('num_envs', 'run_length', 'n_step', 'batch_size', 'steps_per_update',
+    (('num_envs', 'eval_envs', 'run_length', 'n_step', 'batch_size', 'steps_per_update',
       'target_update_period', 'replay_capacity', 'min_replay_size', 'exploration_decay_steps',
       'width', 'hidden_size', 'num_critics', 'num_atoms', 'probe_observations', 'probe_pool_size',
       'probe_targets', 'probe_steps', 'probe_batch_size', 'probe_lanczos_steps', 'steps_per_task',
@@ -106,6 +106,8 @@ def _sizes(config: Any) -> None:
             'one; set trace_steps=0')
   if not config.eval_length and not config.eval_episodes:
     _refuse(config, 'eval_length', 'must be at least 1 where eval_episodes=0')
+  if config.eval_episodes and config.eval_envs > config.eval_episodes:
+    _refuse(config, 'eval_envs', f'must be at most eval_episodes={config.eval_episodes}')
 
 
 def _network(config: Any) -> None:

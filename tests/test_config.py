@@ -101,6 +101,7 @@ ATARI, C51 = dict(domain='atari'), dict(domain='control', agent='c51')
     (dict(domain='control', observations='pixels'), {'torso': 'residual_mlp'},
      'torso=residual_mlp: takes no frames, which observations=pixels are; set one of nature, '),
     (ATARI, {'eval_length': 0}, 'eval_length=0: must be at least 1 where eval_episodes=0'),
+    (ATARI, {'eval_envs': 4, 'eval_episodes': 3}, 'eval_envs=4: must be at most eval_episodes=3'),
     (C51, {'num_atoms': 1},
      'num_atoms=1: must be at least 2 where distribution=categorical'),
     (C51, {'v_max': 10.0}, 'v_max=10.0: must hold returns of up to 100; set v_max=100'),
