@@ -28,7 +28,7 @@ class Config:
   num_envs: int = 1  # environments stepped together, in each actor
   num_actors: int = 0  # processes that act, beside the learner's; 0: one process does all
   actor_epsilon: str = 'same'  # how actors explore: a row of agents/distributed/epsilon.py
-  replay: str = 'local'  # reverb, local, device
+  replay: str = 'local'  # one of replay/factory.py's KINDS
 
   # How long, in `unit`; a period of 0 turns the thing off.
   unit: str = 'steps'  # frames (Atari), steps (Control)
@@ -52,6 +52,7 @@ class Config:
   norm_affine: bool = True  # with a trained scale and offset
   spectral_norm: bool = False  # hidden kernels divided by their largest singular value
   activation: str = ''  # a row of ACTIVATIONS in networks/layers.py in place of the torso's own
+  compute_dtype: str = 'float32'  # of hidden layers' products: float32, bfloat16
   hidden_bias: bool = True  # of layers that a normalization follows
   auxiliary_outputs: int = 0  # linear outputs of the torso beside the Q-values
   injection: bool = False  # the head has two copies, whose difference may be added to it

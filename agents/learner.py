@@ -66,7 +66,7 @@ def make_network(
       injection=config.injection)
   style = layers.Style(
       config.initializer, config.norm, config.width, config.norm_affine, config.activation,
-      config.hidden_bias, config.spectral_norm)
+      config.hidden_bias, config.spectral_norm, config.compute_dtype)
   return q_network.make(
       torso=config.torso, observation_shape=observation_shape,
       observation_dtype=observation_dtype, head=head, style=style,

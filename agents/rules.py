@@ -11,6 +11,7 @@ from agents import errors, losses, objectives, optimizers
 from networks import layers, norms, torsos
 from networks.distributions import DISTRIBUTIONS
 from probes import record
+from replay import factory
 
 
 def _choice(names: Iterable[str]) -> tuple[Callable[[Any], bool], str]:
@@ -20,7 +21,7 @@ def _choice(names: Iterable[str]) -> tuple[Callable[[Any], bool], str]:
 
 _FIELDS = (
     (('unit',), *_choice(('frames', 'steps'))),
-    (('replay',), *_choice(('reverb', 'local', 'device'))),
+    (('replay',), *_choice(factory.KINDS)),
     (('actor_epsilon',), *_choice(('same', 'ape_x'))),
     (('observations',), *_choice(('state', 'pixels'))),
     (('probe_kind',), *_choice(record.KINDS)),
@@ -30,6 +31,7 @@ _FIELDS = (
     (('norm',), *_choice(norms.NORMS)),
     (('activation',), *_choice(('', *layers.ACTIVATIONS))),
     (('initializer',), *_choice(layers.INITIALIZERS)),
+    (('compute_dtype',), *_choice(layers.COMPUTE_DTYPES)),
     (('distribution',), *_choice(DISTRIBUTIONS)),
     (('error_loss',), *_choice(losses.ERROR_LOSSES)),
     (('optimizer',), *_choice(optimizers.OPTIMIZERS)),

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import haiku as hk
 import jax
@@ -75,6 +75,9 @@ class Hidden(NamedTuple):
     return self.layer.activation
 
 
+COMPUTE_DTYPES = ('float32', 'bfloat16')
+_WEIGHTS = ('w', 'b', 'w_sigma', 'b_sigma')  # all that a module computes with, and no statistics
+
 Features = dict[str, Hidden]
 Input = jax.Array | Hidden
 
@@ -88,6 +91,7 @@ class Style(NamedTuple):
   activation: str = ''  # a row of ACTIVATIONS for every nonlinearity; '': each its own
   hidden_bias: bool = True  # of layers that a normalization follows
   spectral_norm: bool = False  # of all kernels but the outputs'
+  compute_dtype: str = 'float32'  # of hidden layers' products; parameters and results are float32
   trace: Trace | None = None  # of the forward pass, given by q_network
 
   def linear(
@@ -161,15 +165,33 @@ class Style(NamedTuple):
     source = x.producer if isinstance(x, Hidden) else ''
     self.trace.calls.append(Call(module.module_name, source, is_output))
     array = _array(x) if isinstance(module, conv.Conv2D) else hk.Flatten()(_array(x))
-    normalize = self.spectral_norm and not is_output
-    with spectral.normalized_kernels(self.trace) if normalize else contextlib.nullcontext():
+    if is_output:
       return module(array)
+    # hk.Linear creates its parameters in the type of its input, which must be float32 then.
+    dtype = 'float32' if hk.running_init() else self.compute_dtype
+    with contextlib.ExitStack() as stack:
+      if dtype != 'float32':
+        stack.enter_context(_weights_as(dtype))
+      if self.spectral_norm:
+        stack.enter_context(spectral.normalized_kernels(self.trace))
+      return module(array.astype(dtype)).astype(jnp.float32)
 
   def _norm(self, own_norm: bool) -> norms.Apply:
     return norms.NORMS[self.norm].own if own_norm else norms.NORMS[self.norm].anywhere
 
   def _has_bias(self, own_norm: bool) -> bool:
     return self.hidden_bias or self._norm(own_norm) is norms.identity
+
+
+def _weights_as(dtype: str) -> contextlib.AbstractContextManager:
+  """Within this context modules get what they multiply and add in another type."""
+  def getter(
+      next_getter: Callable[[Any], jax.Array], value: Any,
+      context: hk.GetterContext) -> jax.Array:
+    found = next_getter(value)
+    return found.astype(dtype) if context.name in _WEIGHTS else found
+
+  return hk.custom_getter(getter)
 
 
 def _array(x: Input) -> jax.Array:

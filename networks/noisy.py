@@ -28,7 +28,7 @@ class NoisyLinear(hk.Module):
     w = hk.get_parameter('w', (fan_in, self._size), init=self._w_init)
     w_sigma = hk.get_parameter('w_sigma', w.shape, init=sigma_init)
     b_sigma = hk.get_parameter('b_sigma', (self._size,), init=sigma_init)
-    noise_in, noise_out = _noise(fan_in), _noise(self._size)
+    noise_in, noise_out = (_noise(size).astype(x.dtype) for size in (fan_in, self._size))
     y = x @ w + ((x * noise_in) @ w_sigma + b_sigma) * noise_out
     if self._with_bias:
       y += hk.get_parameter('b', (self._size,), init=self._b_init)

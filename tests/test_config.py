@@ -53,7 +53,7 @@ def test_bad_overrides_are_refused(words, message):
 
 @pytest.mark.parametrize('change, message', [
     ({'unit': 'hours'}, 'unit=hours: must be one of frames, steps'),
-    ({'replay': 'disk'}, 'replay=disk: must be one of reverb, local'),
+    ({'replay': 'disk'}, 'replay=disk: must be one of local, device, reverb'),
     ({'probe_optimizer': 'sgd'}, 'probe_optimizer=sgd: must be one of small, agent'),
     ({'torso': 'vgg'}, 'torso=vgg: must be one of nature'),
     ({'norm': 'group'}, 'norm=group: must be one of none, own, layer, rms, batch, hybrid'),
