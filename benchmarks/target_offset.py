@@ -8,7 +8,6 @@ The singular values are those of the penultimate features on all of the states (
 appendix E.1 and figures 13 to 15).
 """
 
-import csv
 import itertools
 import pathlib
 import sys
@@ -21,7 +20,7 @@ import numpy as np
 from agents import actions, learner, optimizers
 from agents import config as config_lib
 from envs import control
-from probes import spectrum
+from probes import files, spectrum
 from replay import types
 
 matplotlib.use('Agg')
@@ -122,17 +121,12 @@ def main(argv: list[str]) -> None:
   folder = pathlib.Path(argv[1])
   folder.mkdir(parents=True, exist_ok=True)
   rows = []
-  with open(folder / 'target_offset.csv', 'w', newline='') as file:
-    for seed in _SEEDS:
-      data = observe(seed)
-      for names, depth, offset in itertools.product(_WAYS, _DEPTHS, _OFFSETS):
-        rows.append(run(data, names, depth, offset, seed))
-        if len(rows) == 1:
-          writer = csv.DictWriter(file, rows[0])
-          writer.writeheader()
-        writer.writerow(rows[-1])
-        file.flush()
-        print(*rows[-1].values(), sep='\t', flush=True)
+  for seed in _SEEDS:
+    data = observe(seed)
+    for names, depth, offset in itertools.product(_WAYS, _DEPTHS, _OFFSETS):
+      rows.append(run(data, names, depth, offset, seed))
+      files.write_rows(folder / 'target_offset.csv', rows)
+      print(*rows[-1].values(), sep='\t', flush=True)
   draw(folder / 'target_offset.png', rows)
 
 
