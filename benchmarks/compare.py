@@ -34,17 +34,21 @@ class Ratio(NamedTuple):
   high: float
 
 
-def read_arguments(text: str, rounds: int) -> tuple[pathlib.Path, int]:
-  """The folder that results go to, which is made, and --rounds, or `rounds` where not given.
+def read_arguments(
+    text: str, rounds: int, **more: Mapping[str, Any]) -> argparse.Namespace:
+  """The `folder` that results go to, which is made; `rounds`, as given where --rounds is not.
 
-  `text` is the program's own, of which the first line is shown.
+  `text` is the program's own, of which the first line is shown; `more` are positional arguments of
+  its own, as argparse takes them.
   """
   parser = argparse.ArgumentParser(description=text.splitlines()[0])
   parser.add_argument('folder', type=pathlib.Path)
+  for name, settings in more.items():
+    parser.add_argument(name, **settings)
   parser.add_argument('--rounds', type=int, default=rounds)
   arguments = parser.parse_args()
   arguments.folder.mkdir(parents=True, exist_ok=True)
-  return arguments.folder, arguments.rounds
+  return arguments
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:

@@ -94,10 +94,10 @@ def draw(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
 
 def main() -> None:
   """See the top."""
-  folder, rounds = compare.read_arguments(__doc__, rounds=3)
-  rows = measure(rounds)
-  files.write_rows(folder / 'growth.csv', rows)
-  draw(folder / 'growth.png', rows)
+  arguments = compare.read_arguments(__doc__, rounds=3)
+  rows = measure(arguments.rounds)
+  files.write_rows(arguments.folder / 'growth.csv', rows)
+  draw(arguments.folder / 'growth.png', rows)
   print('| setting | value | frames/s | least | most | memory, MB |', '|---' * 6 + '|', sep='\n')
   for row in rows:
     print('| ' + ' | '.join(map(str, row.values())) + ' |')

@@ -20,9 +20,9 @@ _SECONDS = 3.0
 
 def main() -> None:
   """See the top."""
-  folder, rounds = compare.read_arguments(__doc__, rounds=5)
-  rows = measure(rounds)
-  files.write_rows(folder / 'heap.csv', rows)
+  arguments = compare.read_arguments(__doc__, rounds=5)
+  rows = measure(arguments.rounds)
+  files.write_rows(arguments.folder / 'heap.csv', rows)
   for row in rows:
     print(row)
 
@@ -49,7 +49,7 @@ def update() -> None:
   settings = json.loads(sys.argv[-1])
   if settings['keeps']:
     heap.keep_freed()
-  benchmark = speeds.learner(settings['agent'])
+  benchmark = speeds.learner(settings['agent'], settings.get('domain', 'atari'))
   speeds.warm_up(benchmark)  # The heap grows until it holds all that is in use at once.
   before = _faults()
   done, took = speeds.window(benchmark, _SECONDS)
