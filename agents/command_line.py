@@ -9,7 +9,18 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
-from agents import choice, errors, interventions, parts, presets, run_folder, script, sinks, video
+from agents import (
+  choice,
+  errors,
+  interventions,
+  parts,
+  presets,
+  rules,
+  run_folder,
+  script,
+  sinks,
+  video,
+)
 from agents import config as config_lib
 from agents.config import Config
 from replay import factory
@@ -149,6 +160,7 @@ def _resolve(domain: Domain, values: flags.FlagValues) -> Command:
       **settings, seed=values.seed, num_envs=values.num_envs,
       num_actors=values.num_actors,
       replay=values.replay or factory.default_kind())
+  rules.check_said(config, overrides)
   track = script.names(values.track)
   for name in track:
     if name not in sinks.TABLE:

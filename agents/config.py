@@ -107,8 +107,9 @@ class Config:
   # Exploration: linear in agent steps, once min_replay_size steps are taken; none where noisy.
   exploration_epsilon_begin: float = 1.0
   exploration_epsilon_end: float = 0.1
-  exploration_decay_steps: int = 1_000_000  # agent steps
+  exploration_decay_steps: int = 0  # agent steps; 0: 2% of the run, as in dqn_zoo
   eval_epsilon: float = 0.0
+  eval_noise: bool = True  # evaluations keep the network's noise, where noisy
 
   # Probe: see probes/random_target.py, which says why these are so small.
   probe_observations: int = 1024  # drawn from replay, for the counts of units

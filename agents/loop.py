@@ -16,6 +16,8 @@ from networks import types as network_types
 from replay import accumulator as accumulator_lib
 from replay import types as replay_types
 
+_DECAY_PART = 0.02  # of a run that exploration decays over (dqn_zoo)
+
 
 class Player(NamedTuple):
   """What it takes to act: fixed over a run, no state."""
@@ -56,7 +58,9 @@ def exploration_epsilon(config: Config, num_steps: int) -> float:
   """Linear in agent steps from the moment the replay has its least size (dqn_zoo)."""
   if config.noisy:  # The network's noise explores.
     return 0.0
-  done = (num_steps - config.min_replay_size) / config.exploration_decay_steps
+  decay_steps = config.exploration_decay_steps or (
+      _DECAY_PART * config.run_length / config.units_per_step)
+  done = (num_steps - config.min_replay_size) / decay_steps
   return _between(
       config.exploration_epsilon_begin, config.exploration_epsilon_end, done)
 

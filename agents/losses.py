@@ -33,6 +33,7 @@ def _clipped(errors: jax.Array) -> jax.Array:
 
 # Of TD errors [B].
 ERROR_LOSSES = {'clipped': _clipped, 'huber': rlax.huber_loss, 'squared': jnp.square}
+_MAX_CROSS_ENTROPY = 100.0  # of which a priority is made (dqn_zoo's Rainbow)
 _HUBER = 1.0  # where quantile regression's loss turns linear
 
 
@@ -206,7 +207,7 @@ def make(config: Any) -> Callable[..., Losses]:
     losses = categorical(
         online.distribution, transition, probabilities, q_t_selector, atoms,
         config.label_smoothing)
-    return Losses(losses, losses)
+    return Losses(losses, jnp.minimum(losses, _MAX_CROSS_ENTROPY))
 
   def classified(project):
     def loss(online, targets, q_t_selector, transition):

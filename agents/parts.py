@@ -15,6 +15,7 @@ import numpy as np
 
 from agents import actions, learner, loop, metrics
 from agents.config import Config
+from networks import noisy
 from networks import types as network_types
 from replay import accumulator as accumulator_lib
 from replay import local
@@ -134,7 +135,7 @@ def evaluate(
   the part that is done.
   """
   config = parts.config
-  params = jax.tree.map(jnp.copy, params)
+  params = _to_play(config, params)
   env = _fresh_env(parts, EVALUATE, frame, config.eval_envs)
   episodes, started = metrics.EpisodeTracker(config.eval_envs), time.monotonic()
   num_steps, num_episodes = np.zeros((2, config.eval_envs), np.int64)
@@ -157,6 +158,12 @@ def evaluate(
   return Evaluation(*episodes.take(), int(num_steps.sum()), time.monotonic() - started)
 
 
+def _to_play(config: Config, params: network_types.Params) -> network_types.Params:
+  """A copy, since training uses up its own, as evaluations act with it."""
+  params = jax.tree.map(jnp.copy, params)
+  return params if config.eval_noise else noisy.silenced(params)
+
+
 def _part_done(config: Config, num_steps: np.ndarray, num_episodes: np.ndarray) -> np.ndarray:
   """[N] how near each environment is to the nearer of its bounds, 0 to 1; a bound of 0 is none."""
   count = config.eval_envs
@@ -174,7 +181,7 @@ def film(
   Asked to stop, it ends early.
   """
   config = parts.config
-  params = jax.tree.map(jnp.copy, params)
+  params = _to_play(config, params)
   with contextlib.closing(_fresh_env(parts, FILM, frame)) as env:
     steps = loop.rollout(parts.player, env, params, key(config, FILM, frame), config.eval_epsilon)
     for timestep in itertools.islice(steps, math.ceil(FILM_SECONDS * env.steps_per_second)):

@@ -16,7 +16,7 @@ DOMAINS: Mapping[str, Settings] = {
         hidden_size=512, error_loss='clipped', reward_clip=1.0, optimizer='rmsprop',
         learning_rate=2.5e-4, optimizer_epsilon=0.01 / 32**2, replay_capacity=1_000_000,
         min_replay_size=50_000, batch_size=32, steps_per_update=4, target_update_period=2_500,
-        exploration_epsilon_end=0.01, exploration_decay_steps=1_000_000),
+        exploration_epsilon_end=0.01),
     'control': dict(
         unit='steps', run_length=1_000_000, eval_every=25_000, eval_length=10_000,
         probe_every=50_000, checkpoint_every=50_000, torso='residual_mlp',
@@ -37,7 +37,8 @@ DOMAINS: Mapping[str, Settings] = {
 # What Control from pixels changes, whatever the agent: DecQN's encoder, two ReLU layers, random
 # shifts. Other than in DecQN's code the bottleneck is drawn as the convolutions are, the target has
 # an encoder of its own, one optimizer serves encoder and critics, and the replay is a tenth of the
-# size: a million transitions would take 21 GB.
+# size: a million transitions would take 21 GB. Before an episode's first frame there are zeros, not
+# copies of it, and frames shift by whole pixels, as in DrQ-v2, not by parts of one.
 PIXELS: Settings = dict(
     torso='drq', initializer='truncated_fan_in', hidden_layers=2, hidden_size=1024,
     random_shift=4, replay_capacity=100_000)
@@ -61,6 +62,8 @@ _ANNEALED = dict(
     prioritized=True, uniform_probability=1e-3, importance_exponent_begin=0.4,
     importance_exponent_end=1.0)
 _DOUBLE = dict(target_update_period=7_500, eval_epsilon=0.01, shared_bias=True)
+# In its code what enters the replay has a priority of 1, and an episode's start gives transitions
+# of fewer than n steps too. Here it is the largest so far, and only an episode's end does.
 _DECQN = dict(
     double=True, num_critics=2, bins=2, prioritized=True, priority_exponent=0.6,
     importance_exponent_begin=0.2, importance_exponent_end=0.2)
@@ -108,7 +111,8 @@ PRESETS: Mapping[str, Preset] = {
             noisy=True, noisy_sigma=0.1, priority_exponent=0.5, **_ANNEALED),
         atari=dict(
             _ADAM, optimizer_epsilon=0.005 / 32, learning_rate=6.25e-5, min_replay_size=20_000,
-            target_update_period=2_000, eval_epsilon=0.0),
+            target_update_period=2_000, eval_epsilon=0.0,
+            exploration_decay_steps=62_500),  # Hessel et al. 2018, where noise is ablated
         control=dict(hidden_layers=1)),
     'dopamine_dqn': _preset(
         "Dopamine's JAX DQN: Adam and squared error, padded convolutions (dqn.gin)", {},
@@ -120,7 +124,7 @@ PRESETS: Mapping[str, Preset] = {
             num_atoms=51, prioritized=True, priority_exponent=0.5, importance_exponent_begin=0.5,
             importance_exponent_end=0.5)),
     'rainbow_der': _preset(
-        'data-efficient Rainbow for 100,000 agent steps (van Hasselt et al. 2019, table 1)', {},
+        'data-efficient Rainbow for 100,000 agent steps (van Hasselt et al. 2019)', {},
         atari=dict(
             protocol='atari100k', torso='data_efficient', hidden_size=256, double=True,
             dueling=True, n_step=20, distribution='categorical', num_atoms=51, noisy=True,
@@ -128,7 +132,8 @@ PRESETS: Mapping[str, Preset] = {
             importance_exponent_begin=0.4, importance_exponent_end=1.0, optimizer='adam',
             learning_rate=1e-4, optimizer_epsilon=1.5e-4, max_gradient_norm=10.0,
             min_replay_size=1_600, steps_per_update=1, target_update_period=2_000,
-            replay_capacity=100_000)),
+            replay_capacity=100_000, eval_noise=False,
+            exploration_decay_steps=2_000)),  # where noise is ablated
     'decqn': _preset(
         'decoupled Q-learning: twin critics, prioritized, LayerNorm of its own (Seyde et al. 2023)',
         dict(**_DECQN, norm='own'), control={}),

@@ -15,7 +15,6 @@ from agents.state import LearnerState
 from networks import types
 
 Array = jax.Array
-Norms = Mapping[str, Mapping[str, Array]]
 
 
 def clip_weights(network: types.QNetwork, kappa: float) -> Mechanism:

@@ -36,10 +36,9 @@ _FIELDS = (
     (('error_loss',), *_choice(losses.ERROR_LOSSES)),
     (('optimizer',), *_choice(optimizers.OPTIMIZERS)),
     (('num_envs', 'eval_envs', 'run_length', 'n_step', 'batch_size', 'steps_per_update',
-      'target_update_period', 'replay_capacity', 'min_replay_size', 'exploration_decay_steps',
-      'width', 'hidden_size', 'num_critics', 'num_atoms', 'probe_observations', 'probe_pool_size',
-      'probe_targets', 'probe_steps', 'probe_batch_size', 'probe_lanczos_steps', 'steps_per_task',
-      'trace_every'),
+      'target_update_period', 'replay_capacity', 'min_replay_size', 'width', 'hidden_size',
+      'num_critics', 'num_atoms', 'probe_observations', 'probe_pool_size', 'probe_targets',
+      'probe_steps', 'probe_batch_size', 'probe_lanczos_steps', 'steps_per_task', 'trace_every'),
      lambda x: x >= 1, 'at least 1'),
     (('num_actors',), lambda x: x >= 0, 'at least 0; 0 is one process'),
     (('eval_every', 'probe_every', 'checkpoint_every'), lambda x: x >= 0,
@@ -50,11 +49,26 @@ _FIELDS = (
     (('learning_rate', 'optimizer_epsilon', 'noisy_sigma', 'hl_gauss_sigma', 'initial_scale'),
      lambda x: x > 0, 'above 0'),
     (('eval_length', 'eval_episodes', 'trace_steps', 'hidden_layers', 'random_shift', 'reward_clip',
-      'auxiliary_outputs', 'max_gradient_norm', 'weight_decay', 'priority_exponent',
-      'importance_exponent_begin', 'importance_exponent_end'), lambda x: x >= 0, 'at least 0'),
+      'exploration_decay_steps', 'auxiliary_outputs', 'max_gradient_norm', 'weight_decay',
+      'priority_exponent', 'importance_exponent_begin', 'importance_exponent_end'),
+     lambda x: x >= 0, 'at least 0'),
     (('adam_b1', 'adam_b2', 'label_smoothing'), lambda x: 0 <= x < 1, 'at least 0 and below 1'),
     (('discount', 'exploration_epsilon_begin', 'exploration_epsilon_end', 'eval_epsilon',
       'uniform_probability'), lambda x: 0 <= x <= 1, 'from 0 to 1'),
+)
+
+# Settings that say nothing beside others: a run that somebody asked for with them would be the same
+# without. Presets carry some of them, for when the others are changed.
+_IDLE = (
+    (('noisy_sigma', 'eval_noise'), 'noisy', lambda config: not config.noisy),
+    (('exploration_epsilon_begin', 'exploration_epsilon_end', 'exploration_decay_steps'), 'noisy',
+     lambda config: config.noisy),
+    (('priority_exponent', 'uniform_probability', 'importance_exponent_begin',
+      'importance_exponent_end'), 'prioritized', lambda config: not config.prioritized),
+    (('num_atoms',), 'distribution', lambda config: config.distribution == 'none'),
+    (('error_loss',), 'distribution', lambda config: config.distribution != 'none'),
+    (('hidden_size',), 'hidden_layers', lambda config: not config.hidden_layers),
+    (('bins',), 'domain', lambda config: config.domain == 'atari'),
 )
 
 # Bound on a reward where a domain has one of its own; supervised: of a bandit.
@@ -76,6 +90,15 @@ def check(config: Any) -> None:
     rule(config)
   if DISTRIBUTIONS[config.distribution].has_support:
     _check_support(config)
+
+
+def check_said(config: Any, names: Iterable[str]) -> None:
+  """Raises UsageError where one of the fields `names`, which somebody set, says nothing."""
+  for fields, other, is_idle in _IDLE:
+    for name in fields:
+      if name in names and is_idle(config):
+        _refuse(config, name, f'says nothing where {other}={errors.shown(getattr(config, other))}; '
+                'leave it out')
 
 
 def check_targets(config: Any, *targets: np.ndarray) -> None:

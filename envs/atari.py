@@ -1,8 +1,9 @@
 """Atari games, N at a time, on the native vector environment of ale-py.
 
 Preprocessing is in C++: 4 frames a step, the last two max-pooled, grey, 84 x 84, 4 stacked (zeros
-before an episode's first). What ale-py 0.12 can do but no published protocol does is switched off:
-reward clipping, pressing fire at the start, and `episodic_life`, which restarts the whole game.
+before an episode's first). It is Dopamine's, under every protocol: dqn_zoo pools colours, greys
+them then and resizes bilinearly. What ale-py 0.12 can do but no published protocol does is switched
+off: reward clipping, pressing fire at the start, and `episodic_life`, which restarts the game.
 """
 
 import os

@@ -20,11 +20,9 @@ FRAME_SHAPE = (84, 84, 3)
 _CAMERA, _CAMERAS = 0, {'quadruped': 2}
 _FILM_SIZE = (240, 320)
 
-_LEFT_OUT = {
-    'lqr_lqr_2_1': 'has unbounded actions',
-    'lqr_lqr_6_2': 'has unbounded actions',
-    'quadruped_escape': 'needs OpenGL to start an episode',
-}
+_UNBOUNDED = 'has unbounded actions; choose another, see --list=tasks'
+_LEFT_OUT = {'lqr_lqr_2_1': _UNBOUNDED, 'lqr_lqr_6_2': _UNBOUNDED}
+_NEED_OPENGL = {'quadruped_escape': 'needs OpenGL to start an episode; set MUJOCO_GL=egl or osmesa'}
 
 # Those that need no display.
 _BACKENDS = ('egl', 'osmesa')
@@ -66,9 +64,15 @@ def _tasks() -> dict[str, tuple[str, str]]:
   return {f'{domain}_{task}': (domain, task) for domain, task in _suite().ALL_TASKS}
 
 
+def _left_out() -> dict[str, str]:
+  """Tasks that cannot be played here, and why."""
+  has_opengl = os.environ.get('MUJOCO_GL', 'disabled') != 'disabled'
+  return _LEFT_OUT if has_opengl else _LEFT_OUT | _NEED_OPENGL
+
+
 def task_names() -> list[str]:
-  """Every task of the suite that has bounded actions and runs without a display."""
-  return sorted(_tasks().keys() - _LEFT_OUT.keys())
+  """Every task of the suite that has bounded actions and runs here."""
+  return sorted(_tasks().keys() - _left_out().keys())
 
 
 def canonical_name(task: str) -> str:
@@ -77,8 +81,8 @@ def canonical_name(task: str) -> str:
   plain = task.lower().replace('-', '_').replace('/', '_')
   if plain not in known:
     raise names.unknown('task', task, task_names())
-  if known[plain] in _LEFT_OUT:
-    raise ValueError(f'task={task}: left out, it {_LEFT_OUT[known[plain]]}')
+  if (why := _left_out().get(known[plain])):
+    raise ValueError(f'task={task}: left out, it {why}')
   return known[plain]
 
 

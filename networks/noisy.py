@@ -5,6 +5,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from networks import types
+
 
 class NoisyLinear(hk.Module):
   """y = (w + w_sigma * noise) x + b + b_sigma * noise, factorised Gaussian noise.
@@ -33,6 +35,12 @@ class NoisyLinear(hk.Module):
     if self._with_bias:
       y += hk.get_parameter('b', (self._size,), init=self._b_init)
     return y
+
+
+def silenced(params: types.Params) -> types.Params:
+  """Parameters with which noisy layers have no noise."""
+  return {module: {name: jnp.zeros_like(leaf) if name in ('w_sigma', 'b_sigma') else leaf
+                   for name, leaf in leaves.items()} for module, leaves in params.items()}
 
 
 def _noise(size: int) -> jax.Array:

@@ -2,9 +2,12 @@
 
 import threading
 
+import jax
+import numpy as np
 import pytest
 
 from agents import parts, snapshot
+from networks import noisy
 from tests import catch_runs
 
 
@@ -22,3 +25,36 @@ def test_an_evaluation_ends_at_the_first_of_its_bounds(
   assert abs(evaluation.mean_return) <= 1 and total == pytest.approx(round(total))
   assert round(total) % 2 == num_episodes % 2
   assert done == sorted(done) and done[-1] == 1 and all(part < 1 for part in done[:-1])
+
+
+def _noisy_run(**overrides):
+  return catch_runs.build(catch_runs.make_config(
+      noisy=True, noisy_sigma=0.5, eval_length=100, **overrides))
+
+
+def test_without_noise_a_noisy_network_is_a_function_of_what_it_sees():
+  run = _noisy_run()
+  params = snapshot.start(run).learner.params
+  observation = run.env.reset().observation
+
+  def value(params, seed):
+    return np.asarray(run.model.network.apply(params, jax.random.key(seed), observation).q_values)
+
+  silent = noisy.silenced(params)
+  np.testing.assert_array_equal(value(silent, 1), value(silent, 2))
+  assert (value(params, 1) != value(params, 2)).any()
+  assert params['head']['w_sigma'].any() and (silent['head']['w'] == params['head']['w']).all()
+
+
+def test_eval_noise_decides_whether_noise_plays_in_an_evaluation():
+  found = {}
+  for eval_noise in (True, False):
+    run = _noisy_run(eval_noise=eval_noise)
+    params = snapshot.start(run).learner.params
+    for sigma in (0.0, 100.0):
+      loud = jax.tree_util.tree_map_with_path(
+          lambda path, leaf, sigma=sigma: leaf + sigma * path[-1].key.endswith('_sigma'),
+          noisy.silenced(params))
+      found[eval_noise, sigma] = parts.evaluate(
+          run, loud, 0, threading.Event(), lambda done: None).mean_return
+  assert found[False, 0.0] == found[False, 100.0] == found[True, 0.0] != found[True, 100.0]

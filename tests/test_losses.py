@@ -74,12 +74,13 @@ def test_equals_loops_in_numpy(wrap, problem):
 
 
 @hypothesis.given(problems())
-def test_one_dimension_is_double_q_learning_to_the_last_bit(problem):
+@WAYS
+def test_one_dimension_is_double_q_learning_to_the_last_bit(wrap, problem):
   q_tm1, value, selector, actions, rewards, discounts = problem
   q_tm1, value, selector, actions = q_tm1[:, :1], value[:, :1], selector[:, :1], actions[:, :1]
-  plain = jax.vmap(rlax.double_q_learning)(
+  plain = wrap(jax.vmap(rlax.double_q_learning))(
       q_tm1[:, 0], actions[:, 0], rewards, discounts, value[:, 0], selector[:, 0])
-  factored = losses.td_errors(q_tm1, batch(actions, rewards, discounts), value, selector)
+  factored = wrap(losses.td_errors)(q_tm1, batch(actions, rewards, discounts), value, selector)
   np.testing.assert_array_equal(factored, plain)
 
 
@@ -306,6 +307,16 @@ def test_distributional_targets_are_constants(distribution):
   jax.tree.map(lambda x: np.testing.assert_array_equal(x, 0), (target, selector))
 
 
+def test_priorities_of_cross_entropies_end_at_a_hundred_as_dqn_zoos():
+  critic = types_lib.Critic(
+      np.zeros((2, 1, 1), np.float32), np.array([[[[0, 0, 0.]]], [[[0, -500, 0.]]]], np.float32))
+  found = make_loss('categorical')(
+      critic, (critic._replace(distribution=np.array([[[[0, 50, 0.]]]] * 2, np.float32)),),
+      critic.q_values, batch([[0]] * 2, [0., 0.], [1., 1.]))
+  np.testing.assert_allclose(found.losses, [np.log(3), 500 + np.log(2)], rtol=1e-5)
+  np.testing.assert_allclose(found.errors, [np.log(3), 100.], rtol=1e-5)
+
+
 def test_critics_learn_from_their_mean_by_their_own_choice_by_hand():
   online = [types_lib.Critic(np.array([[[q, 0.]]], np.float32)) for q in (1., 2.)]
   targets = [types_lib.Critic(np.array([[q]], np.float32)) for q in ([4., 0.], [8., 2.])]
@@ -335,6 +346,30 @@ def test_critics_with_distributions_learn_from_their_mean_by_hand():
     ('huber', [0.125, 1.5]), ('squared', [0.25, 4.0]), ('clipped', [0.125, 2.0])])
 def test_losses_of_errors_by_hand(name, expected):
   np.testing.assert_allclose(losses.ERROR_LOSSES[name](np.array([0.5, -2.0])), expected)
+
+
+@hypothesis.given(errors=hnp.arrays(np.float32, 4, elements=st.floats(-50, 50, width=32)),
+                  weights=hnp.arrays(np.float32, 4, elements=st.floats(0, 1, width=32)))
+@pytest.mark.parametrize('name', losses.ERROR_LOSSES)
+@WAYS
+def test_losses_of_errors_and_their_gradients_equal_loops_in_numpy(wrap, name, errors, weights):
+  def loss(errors):
+    return (weights * losses.ERROR_LOSSES[name](errors)).mean()
+
+  values, gradients = [], []
+  for error, weight in zip(errors.astype(float), weights.astype(float), strict=True):
+    half = error * error / 2
+    if name == 'squared':
+      values.append(2 * half)
+      gradients.append(weight * 2 * error / 4)
+    elif name == 'huber':
+      values.append(half if abs(error) <= 1 else abs(error) - 0.5)
+      gradients.append(weight * min(max(error, -1), 1) / 4)
+    else:
+      values.append(half)
+      gradients.append(min(max(weight * error / 4, -1 / 4), 1 / 4))
+  np.testing.assert_allclose(wrap(losses.ERROR_LOSSES[name])(errors), values, rtol=1e-5, atol=1e-6)
+  np.testing.assert_allclose(wrap(jax.grad(loss))(errors), gradients, rtol=1e-5, atol=1e-6)
 
 
 def test_clipped_errors_count_their_weights_before_the_clipping():

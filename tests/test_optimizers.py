@@ -36,6 +36,21 @@ def close(tree, other, rtol=1e-5):
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-6), tree, other)
 
 
+def test_rmsprop_is_centred_with_dqn_zoos_decay_and_epsilon_inside_the_root():
+  each = gradients(5)
+  settings = config()
+  ours, _, _ = run(optimizers.make(settings), each)
+  theirs, _, _ = run(optax.rmsprop(2.5e-4, decay=0.95, eps=0.01 / 32**2, centered=True), each)
+  close(ours, theirs)
+  # By hand, for one weight: mean and mean square start at 0.
+  weight, mean, square = 0.0, 0.0, 0.0
+  for gradient in each:
+    g = float(gradient['a']['b'][0])
+    mean, square = 0.95 * mean + 0.05 * g, 0.95 * square + 0.05 * g * g
+    weight -= 2.5e-4 * g / np.sqrt(square - mean**2 + 0.01 / 32**2)
+  assert float(ours['a']['b'][0]) - 1 == pytest.approx(weight, rel=1e-3)
+
+
 def test_own_ages_are_adams_where_nothing_is_reset():
   each = gradients(5)
   close(run(optimizers.scale_by_own_age(0.9, 0.99, 1e-3), each)[1],

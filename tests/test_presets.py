@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from dm_env import specs
 
-from agents import actions, errors, learner, optimizers, presets
+from agents import actions, errors, learner, loop, optimizers, presets
 from agents import config as config_lib
 from replay import types
 from tests import catch_runs
@@ -26,7 +26,7 @@ SHARED = dict(
     error_loss='clipped', initializer='uniform_fan_in', run_length=200_000_000, num_critics=1)
 EPSILON = dict(
     exploration_epsilon_begin=1.0, exploration_epsilon_end=0.01,
-    exploration_decay_steps=200_000_000 * 2 // 100 // 4)
+    exploration_decay_steps=0)  # 2% of the run: see below
 PRIORITIES = dict(
     prioritized=True, uniform_probability=1e-3, importance_exponent_begin=0.4,
     importance_exponent_end=1.0)
@@ -60,7 +60,9 @@ ZOO = {
         double=True, dueling=True, noisy=True, noisy_sigma=0.1, n_step=3, eval_epsilon=0.0,
         target_update_period=32_000 // 16, min_replay_size=20_000, optimizer='adam',
         learning_rate=0.00025 / 4, optimizer_epsilon=0.005 / 32, max_gradient_norm=10.0,
-        priority_exponent=0.5),
+        priority_exponent=0.5, eval_noise=True,
+        # Without noise 250,000 frames: Hessel et al. 2018, section 4.
+        exploration_epsilon_end=0.01, exploration_decay_steps=250_000 // 4),
 }
 # Dopamine's gin files, whose periods are in agent steps, 4 to an update.
 DOPAMINE = EPSILON | dict(
@@ -76,13 +78,14 @@ OTHERS = {
     'dueling': EPSILON | CENTRED | dict(
         double=True, dueling=True, learning_rate=6.25e-5, max_gradient_norm=10.0,
         target_update_period=120_000 // 16, eval_epsilon=0.01),
-    # van Hasselt et al. 2019, appendix E.
+    # van Hasselt et al. 2019; noise off in evaluation: Dopamine's DER.gin.
     'rainbow_der': CATEGORIES | dict(
         torso='data_efficient', hidden_size=256, double=True, dueling=True, noisy=True,
         noisy_sigma=0.1, n_step=20, prioritized=True, priority_exponent=0.5,
         importance_exponent_begin=0.4, importance_exponent_end=1.0, min_replay_size=1_600,
         steps_per_update=1, target_update_period=2_000, optimizer='adam', learning_rate=1e-4,
-        optimizer_epsilon=1.5e-4, max_gradient_norm=10.0, replay_capacity=100_000),
+        optimizer_epsilon=1.5e-4, max_gradient_norm=10.0, replay_capacity=100_000,
+        eval_noise=False, exploration_epsilon_end=0.01, exploration_decay_steps=2_000),
 }
 # tseyde/decqn, config_default.py, and its network.
 DECQN = dict(
@@ -104,6 +107,15 @@ def test_settings_are_the_published_ones(domain, agent, published):
   config = resolve(agent, domain)
   found = {name: getattr(config, name) for name in published}
   assert found == pytest.approx(published)
+
+
+@pytest.mark.parametrize('run_length', [200_000_000, 2_000_000])
+def test_exploration_decays_over_the_first_fiftieth_of_a_run(run_length):
+  config = resolve('double_dqn', run_length=run_length, min_replay_size=1_000)
+  end = 1_000 + run_length * 2 // 100 // 4  # dqn_zoo's exploration_epsilon_decay_frame_fraction
+  found = [loop.exploration_epsilon(config, step) for step in (1_000, (1_000 + end) // 2, end)]
+  assert found == pytest.approx([1.0, 0.505, 0.01], abs=1e-3)
+  assert loop.exploration_epsilon(config, end - end // 100) > 0.011
 
 
 def test_every_preset_is_in_these_tables():
