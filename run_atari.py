@@ -1,18 +1,21 @@
 """Trains an agent on an Atari game: python run_atari.py --game=Pong --interventions=ln,wd."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from absl import flags
 
-from agents import cli, command_line, parts
-from agents.config import Config
-from envs import atari, protocols, scores
+from agents import command_line
+from envs import protocols
+
+# What is slow to import is imported where it is used, so that --help comes at once.
 
 
 def settings(values: flags.FlagValues, preset: Mapping[str, Any]) -> dict[str, Any]:
   """The game and what its protocol decides."""
+  from envs import atari
+
   name = values.protocol or preset.get('protocol', 'dqn_zoo')
   protocol = protocols.get(name)
   decided = {} if protocol.eval_epsilon is None else {'eval_epsilon': protocol.eval_epsilon}
@@ -24,11 +27,20 @@ def settings(values: flags.FlagValues, preset: Mapping[str, Any]) -> dict[str, A
       eval_length=protocol.eval_frames, eval_episodes=protocol.eval_episodes, **every, **decided)
 
 
-def task(config: Config) -> parts.Task:
-  """The game of a config."""
+def task(config):
+  """The game of an agents.config.Config, an agents.parts.Task."""
+  from agents import parts
+  from envs import atari, scores
+
   return parts.Task(
       make_env=lambda num_envs, seed: atari.make(config.task, config.protocol, num_envs, seed),
       normalize=lambda episode_return: scores.normalized_return(config.task, episode_return))
+
+
+def _games() -> Iterable[str]:
+  from envs import atari
+
+  return atari.game_names()
 
 
 ATARI = command_line.Domain(
@@ -37,11 +49,11 @@ ATARI = command_line.Domain(
         '', 'how the game is played and scored, and for how long; see --list=protocols; default: '
         "the agent's own, else dqn_zoo")},
     lists={
-        'games': atari.game_names,
+        'games': _games,
         'protocols': lambda: (
             f'{name}: {row.summary}' for name, row in protocols.PROTOCOLS.items())},
     lengths_from="the protocol's")
 
 
 if __name__ == '__main__':
-  sys.exit(cli.main(ATARI, sys.argv))
+  sys.exit(command_line.main(ATARI, sys.argv))

@@ -5,7 +5,17 @@ import pathlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
-from agents import checkpoint, command_line, display, memory, parts, run_folder, script, summary
+from agents import (
+  checkpoint,
+  command_line,
+  commands,
+  display,
+  memory,
+  parts,
+  run_folder,
+  script,
+  summary,
+)
 from agents import trainer as trainer_lib
 from probes import report
 from replay import factory
@@ -18,14 +28,14 @@ def main(domain: command_line.Domain, argv: Sequence[str]) -> int:
   stop = script.stop_on_signals()
 
   def run(argv: Sequence[str]) -> int | str:
-    command = command_line.parse(domain, argv)
+    command = commands.parse(domain, argv)
     return command if isinstance(command, str) else _build_and_run(domain, command, stop)
 
   return script.main(argv, run)
 
 
 def _build_and_run(
-    domain: command_line.Domain, command: command_line.Command, stop: threading.Event) -> int:
+    domain: command_line.Domain, command: commands.Command, stop: threading.Event) -> int:
   folder, config, stored = command.folder, command.config, command.stored
   factory.check(config.replay, command.replay_port)
   run_id = stored['run_id'] if stored else run_folder.new_id()
@@ -41,7 +51,7 @@ def _build_and_run(
 
 @contextlib.contextmanager
 def _one_process(
-    domain: command_line.Domain, command: command_line.Command, run_id: str,
+    domain: command_line.Domain, command: commands.Command, run_id: str,
     stop: threading.Event) -> Iterator[Callable[[], bool]]:
   """Builds the parts of a run of this process alone; what it yields trains."""
   config = command.config

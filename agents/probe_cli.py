@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from absl import flags
 
 from agents import config as config_lib
-from agents import errors, reprobing, saved_run, script
+from agents import errors, flag_reader, reprobing, saved_run, script
 from agents.display import log
 from probes import comparison, report
 
@@ -33,7 +33,7 @@ def define_flags(to: flags.FlagValues) -> None:
   define('out_dir', '',
          'where probes and report of one run go (default: RUN/probed, or RUN/probed-SIZE), or the '
          'comparison of several')
-  script.define_probe_size(to, default='')
+  flag_reader.define_probe_size(to, default='')
   flags.DEFINE_multi_string(
       'set', [], 'name=value: override a setting of Config that starts with probe_', flag_values=to)
 
@@ -44,12 +44,12 @@ def parse(argv: Sequence[str]) -> Command | str:
   Raises:
     UsageError: an argument is bad; the text is one line.
   """
-  values = script.read_flags(argv, define_flags)
+  values = flag_reader.read_flags(argv, define_flags)
   if isinstance(values, str):
     return values
   one = pathlib.Path(values.run_dir)  # whose name may have a comma in it
   several = values.run_dir and not one.is_dir()
-  runs = tuple(map(pathlib.Path, script.names(values.run_dir))) if several else (one,)
+  runs = tuple(map(pathlib.Path, flag_reader.names(values.run_dir))) if several else (one,)
   if not runs or not values.run_dir:
     raise errors.UsageError('run_dir=: must name the folder of a run')
   if len(runs) > 1 and not values.out_dir:
@@ -97,7 +97,7 @@ def _frames(run: saved_run.SavedRun, asked: str) -> tuple[int, ...]:
   if asked in ('all', 'newest'):
     return run.frames if asked == 'all' else run.frames[-1:]
   found = []
-  for word in script.names(asked):
+  for word in flag_reader.names(asked):
     frame = errors.typed('checkpoint', word, int)
     if frame not in run.frames:
       raise errors.UsageError(

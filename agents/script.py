@@ -1,4 +1,4 @@
-"""What all scripts share: flags are read, errors become exit statuses and one line."""
+"""What all scripts share: errors become exit statuses and one line, signals stop a run."""
 
 import pathlib
 import signal
@@ -16,7 +16,7 @@ from replay import types as replay_types
 DONE, FAILED, BAD_ARGUMENT, INTERRUPTED = 0, 1, 2, 130
 
 # Config fields; 'small' is their defaults.
-PROBE_SIZES: Mapping[str, Mapping[str, Any]] = {
+_PROBE_SIZES: Mapping[str, Mapping[str, Any]] = {
     'small': dict(
         probe_targets=random_target.SMALL.num_targets, probe_steps=random_target.SMALL.num_steps,
         probe_batch_size=random_target.SMALL.batch_size,
@@ -52,57 +52,13 @@ def _one_line(text: str) -> str:
   return ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def read_flags(
-    argv: Sequence[str], define: Callable[[flags.FlagValues], None]) -> flags.FlagValues | str:
-  """The values of the flags that `define` defines; the help text where that is asked for.
-
-  Raises:
-    UsageError: a flag is unknown or has no such value; the text is one line.
-  """
-  values = flags.FlagValues()
-  define(values)
-  flags.DEFINE_bool('help', False, 'show this', short_name='h', flag_values=values)
-  try:
-    rest = values(argv)
-  except flags.Error as error:
-    raise errors.UsageError(' '.join(str(error).split())) from None
-  if values.help:
-    return _help(values)
-  if len(rest) > 1:
-    raise errors.UsageError(f'argument={rest[1]}: must be a flag, as in --name=value')
-  return values
-
-
-def _help(values: flags.FlagValues) -> str:
-  names = {values[name].name for name in values} - {'flagfile', 'undefok'}  # -h is --help too
-  own = (values[name] for name in sorted(names))
-  return '\n'.join(
-      f'--{flag.name}: {" ".join(flag.help.split())}{_default(flag)}' for flag in own)
-
-
-def _default(flag: flags.Flag) -> str:
-  return '' if flag.default in (None, '', []) else f' (default: {flag.default_as_str})'
-
-
-def define_probe_size(to: flags.FlagValues, default: str = 'small') -> None:
-  """Defines --probe_size, which `probe_size` reads; the default may be empty."""
-  flags.DEFINE_string(
-      'probe_size', default, f'of the random-target probe: {", ".join(PROBE_SIZES)}; the paper\'s '
-      'takes the agent\'s own optimizer', flag_values=to)
-
-
 def probe_size(values: flags.FlagValues) -> Mapping[str, Any]:
   """The settings of Config that --probe_size stands for."""
   if not values.probe_size:
     return {}
-  if values.probe_size not in PROBE_SIZES:
-    raise errors.unknown('probe_size', values.probe_size, PROBE_SIZES)
-  return PROBE_SIZES[values.probe_size]
-
-
-def names(text: str) -> list[str]:
-  """What a comma-separated flag names."""
-  return [name.strip() for name in text.split(',') if name.strip()]
+  if values.probe_size not in _PROBE_SIZES:
+    raise errors.unknown('probe_size', values.probe_size, _PROBE_SIZES)
+  return _PROBE_SIZES[values.probe_size]
 
 
 def stop_on_signals() -> threading.Event:

@@ -1,12 +1,11 @@
 """Where rows go beside the CSV files: `--track` names rows of TABLE."""
 
+import math
 import os
 import pathlib
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
-
-import numpy as np
 
 
 class Sink(Protocol):
@@ -42,7 +41,7 @@ class TensorBoard:
     _, summary_pb2 = self._protos
     values = [summary_pb2.Summary.Value(tag=f'{prefix}/{name}', simple_value=value)
               for name, value in row.items()
-              if isinstance(value, (int, float)) and np.isfinite(value)]
+              if isinstance(value, (int, float)) and math.isfinite(value)]
     self._write(frame, summary=summary_pb2.Summary(value=values))
 
   def _write(self, step: int, **what) -> None:

@@ -2,15 +2,18 @@
 
 import json
 import os
+import pathlib
 import re
 import shutil
 import socket
+import subprocess
+import sys
 
 import pytest
 
 import run_atari
 import run_control
-from agents import cli, command_line, errors, memory, run_folder, video
+from agents import cli, commands, errors, memory, run_folder, video
 from agents import script as script_lib
 from replay import factory
 
@@ -269,6 +272,20 @@ def test_lists_are_printed(capsys, domain, table, some):
   assert some <= printed
 
 
+@pytest.mark.parametrize('script', ['run_atari.py', 'run_control.py'])
+def test_help_waits_for_nothing_that_is_slow_to_import(script):
+  code = (f'import runpy, sys; sys.argv = [{script!r}, "--help"]\n'
+          f'try:\n  runpy.run_path({script!r}, run_name="__main__")\n'
+          'except SystemExit as end:\n  print(end.code, *sys.modules)')
+  done = subprocess.run(
+      [sys.executable, '-c', code], cwd=pathlib.Path(__file__).parents[1], capture_output=True,
+      text=True, timeout=60, check=True)
+  *text, last = done.stdout.splitlines()
+  status, *imported = last.split()
+  assert status == '0' and any(line.startswith('--resume: ') for line in text)
+  assert not {'jax', 'numpy', 'haiku', 'ale_py', 'dm_control', 'rich'} & set(imported)
+
+
 def test_help_names_every_flag(capsys):
   assert cli.main(run_atari.ATARI, ['run_atari.py', '--help']) == script_lib.DONE
   out = capsys.readouterr().out
@@ -277,7 +294,7 @@ def test_help_names_every_flag(capsys):
 
 
 def test_default_folder_is_named_after_the_run():
-  command = command_line.parse(
+  command = commands.parse(
       run_atari.ATARI,
       ['run_atari.py', '--game=MsPacman', '--interventions=wd,ln', '--seed=3', '--replay=local'])
   assert re.fullmatch(
@@ -287,7 +304,7 @@ def test_default_folder_is_named_after_the_run():
 
 def atari(*arguments):
   """The config of a command line."""
-  return command_line.parse(
+  return commands.parse(
       run_atari.ATARI, ['run_atari.py', '--replay=local', *arguments]).config
 
 
@@ -329,7 +346,7 @@ def test_the_agent_gives_the_protocol(agent, protocol):
 
 @pytest.mark.rendering
 def test_pixels_are_observed_where_opengl_works():
-  config = command_line.parse(
+  config = commands.parse(
       run_control.CONTROL, ['run_control.py', '--observations=pixels', '--replay=local']).config
   assert config.observations == 'pixels'
   env = run_control.task(config).make_env(1, 1)

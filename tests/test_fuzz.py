@@ -15,7 +15,7 @@ import run_supervised
 from agents import (
   checkpoint,
   cli,
-  command_line,
+  commands,
   errors,
   interventions,
   metrics,
@@ -51,8 +51,8 @@ FLAGS = {
 SHARED = ('agent', 'interventions', 'replay', 'replay_port', 'num_envs', 'seed', 'run_dir',
           'resume', 'probe_size', 'track', 'list', 'set', 'set', 'set', 'help', 'unknown')
 PARSERS = {
-    'run_atari': functools.partial(command_line.parse, run_atari.ATARI),
-    'run_control': functools.partial(command_line.parse, run_control.CONTROL),
+    'run_atari': functools.partial(commands.parse, run_atari.ATARI),
+    'run_control': functools.partial(commands.parse, run_control.CONTROL),
     'run_supervised': functools.partial(supervised_cli.parse, run_supervised.STREAMS),
     'run_probe': probe_cli.parse}
 

@@ -6,7 +6,7 @@ import pathlib
 import sys
 from typing import Any, NamedTuple
 
-from agents import command_line, parts, run_folder
+from agents import command_line, commands, parts, run_folder
 from agents.config import Config
 from replay import factory
 from replay import types as replay_types
@@ -32,7 +32,7 @@ class Job(NamedTuple):
 
 
 def make(
-    command: command_line.Command, domain: command_line.Domain,
+    command: commands.Command, domain: command_line.Domain,
     endpoint: tuple[str, int, str, int, str], epoch: int, frame: int) -> Job:
   """The job of a command whose server is at `endpoint`."""
   return Job(

@@ -5,7 +5,7 @@ import pathlib
 import threading
 from collections.abc import Callable, Iterator
 
-from agents import command_line, memory
+from agents import command_line, commands, memory
 from agents import parts as parts_lib
 from agents.display import log
 from agents.distributed import driver, job
@@ -14,7 +14,7 @@ from replay import factory
 
 @contextlib.contextmanager
 def opened(
-    domain: command_line.Domain, command: command_line.Command, run_id: str,
+    domain: command_line.Domain, command: commands.Command, run_id: str,
     stop: threading.Event) -> Iterator[Callable[[], bool]]:
   """Joins or starts the cluster; what it yields runs the run, as `Trainer.run` does.
 

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 
 from agents import errors
-from agents.command_line import Resources
+from agents.commands import Resources
 from agents.distributed import driver, host, roles
 
 _OBJECT_STORE_BYTES = 80_000_000  # the least that Ray takes; what is large goes through Reverb

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
-from agents import choice, errors, interventions, presets, rules, run_folder, script
+from agents import choice, errors, flag_reader, interventions, presets, rules, run_folder, script
 from agents import config as config_lib
 from agents.config import Config
 from agents.supervised import experiments
@@ -74,7 +74,7 @@ def define_flags(to: flags.FlagValues) -> None:
          "tasks between plasticity probes; 0: none; default: the experiment's, mostly none")
   define(integer, 'checkpoint_every_tasks', None,
          'tasks between checkpoints, one more at the end; default: 10')
-  script.define_probe_size(to, default='')
+  flag_reader.define_probe_size(to, default='')
   define(string, 'run_dir', '', 'folder of the experiment; default: runs/EXPERIMENT/NETWORK-…')
   define(flags.DEFINE_bool, 'resume', False,
          'continue the experiment in --run_dir; what is done there is not done again')
@@ -89,7 +89,7 @@ def parse(streams: Streams, argv: Sequence[str]) -> Command | str:
   Raises:
     UsageError: an argument is bad; the text is one line.
   """
-  values = script.read_flags(argv, define_flags)
+  values = flag_reader.read_flags(argv, define_flags)
   if isinstance(values, str):
     return values
   if values.list:
@@ -159,7 +159,7 @@ def _swept(
   choices = []
   for word in sweeps:
     name, equals, texts = word.partition('=')
-    found = script.names(texts)
+    found = flag_reader.names(texts)
     if not equals or not found:
       raise errors.UsageError(f'sweep={word}: must be name=a,b,c')
     choices.append([config_lib.parse_overrides([f'{name}={text}']) for text in found])

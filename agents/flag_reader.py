@@ -1,0 +1,51 @@
+"""Flags in, their values or the help text out; imports nothing that is slow to import."""
+
+from collections.abc import Callable, Sequence
+
+from absl import flags
+
+from agents import errors
+
+
+def read_flags(
+    argv: Sequence[str], define: Callable[[flags.FlagValues], None]) -> flags.FlagValues | str:
+  """The values of the flags that `define` defines; the help text where that is asked for.
+
+  Raises:
+    UsageError: a flag is unknown or has no such value; the text is one line.
+  """
+  values = flags.FlagValues()
+  define(values)
+  flags.DEFINE_bool('help', False, 'show this', short_name='h', flag_values=values)
+  try:
+    rest = values(argv)
+  except flags.Error as error:
+    raise errors.UsageError(' '.join(str(error).split())) from None
+  if values.help:
+    return _help(values)
+  if len(rest) > 1:
+    raise errors.UsageError(f'argument={rest[1]}: must be a flag, as in --name=value')
+  return values
+
+
+def _help(values: flags.FlagValues) -> str:
+  names = {values[name].name for name in values} - {'flagfile', 'undefok'}  # -h is --help too
+  own = (values[name] for name in sorted(names))
+  return '\n'.join(
+      f'--{flag.name}: {" ".join(flag.help.split())}{_default(flag)}' for flag in own)
+
+
+def _default(flag: flags.Flag) -> str:
+  return '' if flag.default in (None, '', []) else f' (default: {flag.default_as_str})'
+
+
+def define_probe_size(to: flags.FlagValues, default: str = 'small') -> None:
+  """Defines --probe_size, which `script.probe_size` reads; the default may be empty."""
+  flags.DEFINE_string(
+      'probe_size', default, 'of the random-target probe: small, paper; the paper\'s takes the '
+      'agent\'s own optimizer', flag_values=to)
+
+
+def names(text: str) -> list[str]:
+  """What a comma-separated flag names."""
+  return [name.strip() for name in text.split(',') if name.strip()]
