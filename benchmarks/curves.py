@@ -1,6 +1,8 @@
 """Learning curves of run folders, for results/: a plot, the CSV files, a table of last scores.
 
-    python -m benchmarks.curves results/control runs/walker_walk/decqn/seed1-… …
+    python -m benchmarks.curves results/control runs/walker_walk/decqn/seed1-… results/control/*/*
+
+What was collected before can be named too, so that it is drawn again.
 """
 
 import argparse
@@ -25,13 +27,19 @@ _FILES = ('config.json', 'results.csv', 'probes.csv')
 
 
 def collect(run: pathlib.Path, folder: pathlib.Path) -> tuple[str, str, list[dict[str, str]]]:
-  """Copies a run's small files under `folder`; returns task, name and rows of results."""
+  """Copies a run's small files under `folder`; returns task, name and rows of results.
+
+  The name is agent, interventions, what --set said, and seed.
+  """
   config = json.loads((run / 'config.json').read_text())
-  name = '+'.join((config['agent'], *config['interventions'])) + f'-seed{config["seed"]}'
+  agent = '+'.join((config['agent'], *config['interventions']))
+  said = [word.removeprefix('--set=') for word in config['command_line']
+          if word.startswith('--set=')]
+  name = '-'.join((agent, *said, f'seed{config["seed"]}'))
   target = folder / config['task'] / name
   target.mkdir(parents=True, exist_ok=True)
   for file in _FILES:
-    if (run / file).exists():
+    if (run / file).exists() and run.resolve() != target.resolve():
       shutil.copyfile(run / file, target / file)
   # A path of the machine that ran it says nothing to others.
   flags = [word for word in config['command_line'][1:] if not word.startswith('--run_dir')]
