@@ -44,11 +44,6 @@ class EpisodeTracker:
       self.last_return = float(episode_return)
       self._finished.append(self.last_return)
 
-  @property
-  def num_finished(self) -> int:
-    """Episodes since the last `take`."""
-    return len(self._finished)
-
   def take(self) -> tuple[float, int]:
     """Mean return and number of finished episodes; starts counting anew.
 

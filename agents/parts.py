@@ -139,6 +139,7 @@ def evaluate(
   env = _fresh_env(parts, EVALUATE, frame, config.eval_envs)
   episodes, started = metrics.EpisodeTracker(config.eval_envs), time.monotonic()
   num_steps, num_episodes = np.zeros((2, config.eval_envs), np.int64)
+  most_steps, most_episodes = _shares(config)
   done = np.zeros(config.eval_envs)
   steps = loop.rollout(
       parts.player, env, params, key(config, EVALUATE, frame), config.eval_epsilon)
@@ -148,7 +149,7 @@ def evaluate(
     episodes.add(timestep._replace(step_type=step_type))
     num_steps += step_type != dm_env.StepType.FIRST
     num_episodes += step_type == dm_env.StepType.LAST
-    done = _part_done(config, num_steps, num_episodes)
+    done = np.minimum(np.maximum(num_steps / most_steps, num_episodes / most_episodes), 1.0)
     on_step(float(done.mean()))
     if stop.is_set() or (done >= 1).all():
       break
@@ -164,13 +165,14 @@ def _to_play(config: Config, params: network_types.Params) -> network_types.Para
   return params if config.eval_noise else noisy.silenced(params)
 
 
-def _part_done(config: Config, num_steps: np.ndarray, num_episodes: np.ndarray) -> np.ndarray:
-  """[N] how near each environment is to the nearer of its bounds, 0 to 1; a bound of 0 is none."""
+def _shares(config: Config) -> tuple[float, np.ndarray]:
+  """Agent steps and episodes [N] after which an environment has had its share; inf: no bound."""
   count = config.eval_envs
-  length = -(-config.eval_length // (count * config.units_per_step))
-  share = config.eval_episodes // count + (np.arange(count) < config.eval_episodes % count)
-  bounds = [(num_steps, length)] * bool(length) + [(num_episodes, share)] * bool(share.any())
-  return np.minimum(np.max([played / bound for played, bound in bounds], axis=0), 1.0)
+  most_steps = -(-config.eval_length // (count * config.units_per_step)) or np.inf
+  if not config.eval_episodes:
+    return most_steps, np.full(count, np.inf)
+  return most_steps, (
+      config.eval_episodes // count + (np.arange(count) < config.eval_episodes % count))
 
 
 def film(

@@ -62,7 +62,7 @@ _ANNEALED = dict(
     prioritized=True, uniform_probability=1e-3, importance_exponent_begin=0.4,
     importance_exponent_end=1.0)
 _DOUBLE = dict(target_update_period=7_500, eval_epsilon=0.01, shared_bias=True)
-# In its code what enters the replay has a priority of 1, and an episode's start gives transitions
+# In DecQN's code what enters replay has a priority of 1, and an episode's start gives transitions
 # of fewer than n steps too. Here it is the largest so far, and only an episode's end does.
 _DECQN = dict(
     double=True, num_critics=2, bins=2, prioritized=True, priority_exponent=0.6,

@@ -9,6 +9,7 @@ import argparse
 import collections
 import json
 import pathlib
+import re
 import shutil
 
 import matplotlib
@@ -33,8 +34,7 @@ def collect(run: pathlib.Path, folder: pathlib.Path) -> tuple[str, str, list[dic
   """
   config = json.loads((run / 'config.json').read_text())
   agent = '+'.join((config['agent'], *config['interventions']))
-  said = [word.removeprefix('--set=') for word in config['command_line']
-          if word.startswith('--set=')]
+  said = re.findall(r'(?<= --set[= ])\S+', ' '.join(config['command_line']))
   name = '-'.join((agent, *said, f'seed{config["seed"]}'))
   target = folder / config['task'] / name
   target.mkdir(parents=True, exist_ok=True)

@@ -39,8 +39,7 @@ def measure(rounds: int) -> list[dict[str, Any]]:
 def _row(agent: str, freed: list[dict[str, float]], kept: list[dict[str, float]]) -> dict[str, Any]:
   rates = ([run['updates_per_second'] for run in runs] for runs in (kept, freed))
   faults = [round(max(run['faults_per_update'] for run in runs)) for runs in (freed, kept)]
-  times_as_fast, low, high = (round(value, 3) for value in compare.ratio(*rates))
-  return dict(agent=agent, times_as_fast=times_as_fast, low=low, high=high,
+  return dict(agent=agent, **compare.ratio(*rates).columns(),
               faults_per_update=faults[0], faults_per_update_kept=faults[1])
 
 

@@ -36,15 +36,10 @@ def measure(pythons: list[str], rounds: int) -> list[dict[str, Any]]:
   rates = {name: [run['updates_per_second'] for run in runs]
            for name, runs in compare.by_turns(commands, rounds, changes).items()}
   first, *others = pythons
-  rows = []
-  for agent in AGENTS:
-    for python in others:
-      found = compare.ratio(rates[agent, python], rates[agent, first])
-      rows.append(dict(
-          agent=agent, jax=versions[python], over=versions[first],
-          **{f'times_as_fast_{name}': round(value, 3)
-             for name, value in found._asdict().items()}))
-  return rows
+  return [
+      dict(agent=agent, jax=versions[python], over=versions[first],
+           **compare.ratio(rates[agent, python], rates[agent, first]).columns())
+      for agent in AGENTS for python in others]
 
 
 def _version(python: str) -> str:

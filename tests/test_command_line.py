@@ -13,7 +13,7 @@ import pytest
 
 import run_atari
 import run_control
-from agents import cli, commands, errors, memory, run_folder, video
+from agents import cli, commands, errors, memory, parts, run_folder, video
 from agents import script as script_lib
 from replay import factory
 
@@ -291,6 +291,9 @@ def test_help_names_every_flag(capsys):
   out = capsys.readouterr().out
   for flag in ('--game', '--interventions', '--eval_every_frames', '--resume', '--set'):
     assert flag in out
+  # Said without importing what decides it.
+  assert f'probe: {", ".join(script_lib._PROBE_SIZES)};' in out
+  assert 'five minutes' in out and parts.FILM_SECONDS == 5 * 60
 
 
 def test_default_folder_is_named_after_the_run():

@@ -106,8 +106,10 @@ def test_unknown_task(name, message, monkeypatch):
 
 
 def test_every_task_listed_is_bounded_starts_from_its_seed_and_is_finite():
-  assert len(control.task_names()) == len(control._suite().ALL_TASKS) - len(control._left_out())
-  for name in control.task_names():
+  names = control.task_names()
+  num_left_out = 3 if os.environ['MUJOCO_GL'] == 'disabled' else 2
+  assert len(names) == len(control._suite().ALL_TASKS) - num_left_out
+  for name in names:
     env = control.make(name, num_envs=1, seed=1)
     spec = env.action_spec()
     assert (np.abs(spec.minimum) < 2).all(), name
