@@ -1,6 +1,10 @@
 """Learns a stream of tasks: python run_supervised.py --experiment=random_labels."""
 
+import signal
 import sys
+
+if __name__ == '__main__':  # imports take seconds, and nothing is to be saved
+  signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from agents import script
 from agents.supervised import cli, main

@@ -52,7 +52,7 @@ def choose(asked: Mapping[str, Mapping[str, str]], overrides: Mapping[str, str])
 
   Args:
     asked: intervention -> parameter -> value, as text.
-    overrides: 'redo.period' -> value, as text, which is stronger.
+    overrides: 'redo.period' -> value, as text.
 
   Raises:
     UsageError: a name or parameter is unknown, a value breaks its rule, or two exclude each other.
@@ -63,6 +63,13 @@ def choose(asked: Mapping[str, Mapping[str, str]], overrides: Mapping[str, str])
   given = {name: dict(values) for name, values in sorted(asked.items())}
   for dotted, value in overrides.items():
     name, _, parameter = dotted.partition('.')
+    if name not in interventions.TABLE:
+      raise errors.unknown('set', dotted, (
+          f'{other}.{key}' for other, row in interventions.TABLE.items() for key in row.parameters))
+    if parameter in asked.get(name, ()):
+      raise errors.UsageError(
+          f'set={dotted}: --interventions={name}({parameter}={asked[name][parameter]}) sets it, '
+          'too; leave one out')
     if name not in given:
       raise errors.UsageError(f'set={dotted}: must be of an intervention in use; add '
                               f'--interventions={name}')

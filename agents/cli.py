@@ -46,7 +46,7 @@ def _build_and_run(
   with opened(domain, command, run_id, stop) as train, run_folder.locked(folder):
     run_folder.create(folder, config, run_id, stored)
     with display.logging_to(folder / 'log.txt'):
-      return _run(folder, train)
+      return _run(folder, config.unit, train)
 
 
 @contextlib.contextmanager
@@ -70,7 +70,7 @@ def _one_process(
     yield train
 
 
-def _run(folder: pathlib.Path, train: Callable[[], bool]) -> int:
+def _run(folder: pathlib.Path, unit: str, train: Callable[[], bool]) -> int:
   """Trains and reports; whatever stops a run, its cause is said and its report is made."""
   log.info('run folder: %s', folder)
   try:
@@ -82,7 +82,7 @@ def _run(folder: pathlib.Path, train: Callable[[], bool]) -> int:
     log.info('interrupted and saved; to go on, add to the same command: --run_dir=%s --resume',
              folder)
   try:
-    summary.show(folder)
+    summary.show(folder, unit)
     log.info('report: %s', report.write_report(folder))
   except Exception as error:
     status = script.FAILED

@@ -5,6 +5,7 @@ Whoever asks for help waits for no import but these: what a command line means i
 """
 
 import contextlib
+import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -94,5 +95,6 @@ def main(domain: Domain, argv: Sequence[str]) -> int:
     if isinstance(found, str):
       print(found)
       return 0
+  signal.signal(signal.SIGINT, signal.SIG_DFL)  # imports take seconds, and nothing is to be saved
   from agents import cli
   return cli.main(domain, argv)

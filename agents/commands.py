@@ -80,6 +80,9 @@ def _resolve(domain: command_line.Domain, values: flags.FlagValues) -> Command:
   preset = config_lib.preset(values.agent, domain.name)
   settings = dict(domain.settings(values, preset)) | lengths | script.probe_size(values)
   overrides = config_lib.parse_overrides(values.set)
+  for name in overrides.keys() & lengths.keys():
+    raise errors.UsageError(
+        f'set={name}={overrides[name]}: has a flag of its own, which is given too; leave one out')
   if lengths.get('eval_length') == 0 and not (settings | overrides).get('eval_episodes'):
     raise errors.UsageError(
         f'eval_{presets.DOMAINS[domain.name]["unit"]}=0: must be at least 1 where eval_episodes=0')

@@ -12,7 +12,8 @@ from probes import random_target
 class Config:
   """Everything that decides what a run computes.
 
-  Lengths and periods of the run are in `unit`; those of learning say their own.
+  Lengths and periods of the run are in `unit`; those of learning say their own. The default of a
+  setting that is added is what runs did before it: so the config.json of an older one is read.
   """
   # What runs.
   domain: str  # atari, control, supervised
@@ -147,18 +148,18 @@ _IDENTITY = (
     'num_actors', 'replay')
 
 
-def preset(agent: str, domain: str) -> dict[str, Any]:
-  """The settings of a preset on a domain.
+def preset(agent: str, domain: str, flag: str = 'agent') -> dict[str, Any]:
+  """The settings of a preset, which `flag` names, on a domain.
 
   Raises:
     UsageError: there is no such preset, or it is not for the domain.
   """
   if agent not in presets.PRESETS:
-    raise errors.unknown('agent', agent, presets.PRESETS)
+    raise errors.unknown(flag, agent, presets.PRESETS)
   row = presets.PRESETS[agent]
   if domain not in row.domains:
     others = (name for name, other in presets.PRESETS.items() if domain in other.domains)
-    raise errors.UsageError(f'agent={agent}: is not for {domain}; use one of {", ".join(others)}')
+    raise errors.UsageError(f'{flag}={agent}: is not for {domain}; use one of {", ".join(others)}')
   return {**row.settings, **row.domains[domain]}
 
 
@@ -184,22 +185,22 @@ def resolve(
       intervention_parameters=chosen.parameters, **settings)
 
 
-def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
-  """Turns `name=value` words into typed settings of Config."""
+def parse_overrides(assignments: Iterable[str], flag: str = 'set') -> dict[str, Any]:
+  """Turns `name=value` words, which `flag` holds, into typed settings of Config."""
   fields = {f.name: f.type for f in dataclasses.fields(Config)}
   overrides = {}
   for word in assignments:
     name, equals, text = word.partition('=')
     if not equals:
-      raise errors.UsageError(f'set={word}: must be name=value')
+      raise errors.UsageError(f'{flag}={word}: must be name=value')
     if name in _IDENTITY:
-      raise errors.UsageError(f'set={word}: {name} has a flag of its own or follows from one')
+      raise errors.UsageError(f'{flag}={word}: {name} has a flag of its own or follows from one')
     if name in overrides:
-      raise errors.UsageError(f'set={word}: {name} is set twice')
+      raise errors.UsageError(f'{flag}={word}: {name} is set twice')
     if '.' in name:  # Of an intervention, which knows its type.
       overrides[name] = text
       continue
     if name not in fields:
-      raise errors.unknown('set', name, fields)
-    overrides[name] = errors.typed(f'set={name}', text, fields[name])
+      raise errors.unknown(flag, name, fields)
+    overrides[name] = errors.typed(f'{flag}={name}', text, fields[name])
   return overrides

@@ -17,7 +17,8 @@ class RunError(RuntimeError):
 def unknown(name: str, value: str, known: Iterable[str]) -> UsageError:
   """The error for a value that is not in a table, with the nearest that are."""
   known = sorted(known)
-  near = difflib.get_close_matches(value, known, cutoff=0.5)
+  small = {one.lower(): one for one in known}
+  near = [small[one] for one in difflib.get_close_matches(value.lower(), small, cutoff=0.5)]
   hint = f'did you mean {" or ".join(near)}?' if near else f'known are {", ".join(known)}'
   return UsageError(f'{name}={value}: unknown; {hint}')
 
@@ -25,6 +26,14 @@ def unknown(name: str, value: str, known: Iterable[str]) -> UsageError:
 def shown(value: Any) -> str:
   """A value, as a user types it."""
   return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+_WORDS = {bool: 'true or false', int: 'a whole number', float: 'a number'}
+
+
+def mistyped(name: str, text: str, kind: type) -> UsageError:
+  """The error for a word that is no value of the type."""
+  return UsageError(f'{name}={text}: must be {_WORDS[kind]}')
 
 
 def typed(name: str, text: str, kind: type) -> Any:
@@ -43,5 +52,4 @@ def typed(name: str, text: str, kind: type) -> Any:
       raise ValueError
     return value
   except (KeyError, ValueError):
-    word = {bool: 'true or false', int: 'a whole number', float: 'a number'}[kind]
-    raise UsageError(f'{name}={text}: must be {word}') from None
+    raise mistyped(name, text, kind) from None

@@ -1,10 +1,13 @@
 """Flags in, their values or the help text out; imports nothing that is slow to import."""
 
+import re
 from collections.abc import Callable, Sequence
 
 from absl import flags
 
 from agents import errors
+
+_KINDS = {'int': int, 'float': float, 'bool': bool}  # what the library calls them
 
 
 def read_flags(
@@ -20,12 +23,22 @@ def read_flags(
   try:
     rest = values(argv)
   except flags.Error as error:
-    raise errors.UsageError(' '.join(str(error).split())) from None
+    raise _refused(values, error) from None
   if values.help:
     return _help(values)
   if len(rest) > 1:
     raise errors.UsageError(f'argument={rest[1]}: must be a flag, as in --name=value')
   return values
+
+
+def _refused(values: flags.FlagValues, error: flags.Error) -> errors.UsageError:
+  """What the library refuses, in the words of all other refusals."""
+  if isinstance(error, flags.UnrecognizedFlagError):
+    return errors.unknown('flag', error.flagname, set(values))
+  text = ' '.join(str(error).split())
+  match = re.match(r'flag --(\w+)=(.*?): ', text)
+  kind = match and _KINDS.get(values[match[1]].flag_type())
+  return errors.mistyped(*match.groups(), kind) if kind else errors.UsageError(text)
 
 
 def _help(values: flags.FlagValues) -> str:

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 from absl import flags
 
 from agents import config as config_lib
-from agents import errors, flag_reader, reprobing, saved_run, script
+from agents import errors, flag_reader, reprobing, run_folder, saved_run, script
 from agents.display import log
+from agents.supervised import experiment_folder
 from probes import comparison, report
 
 
@@ -28,8 +29,9 @@ def define_flags(to: flags.FlagValues) -> None:
 
   define('run_dir', '', 'folder of a run; several, comma-separated, are compared')
   define('checkpoint', None,
-         'what is probed: all, newest, or frames, comma-separated; empty: several runs are '
-         'compared by what they hold (default: all for one run, nothing for several)')
+         'what is probed, beside the first one, which all are compared with: all, newest, or '
+         'frames, comma-separated; empty: several runs are compared by what they hold (default: '
+         'all for one run, nothing for several)')
   define('out_dir', '',
          'where probes and report of one run go (default: RUN/probed, or RUN/probed-SIZE), or the '
          'comparison of several')
@@ -54,6 +56,10 @@ def parse(argv: Sequence[str]) -> Command | str:
     raise errors.UsageError('run_dir=: must name the folder of a run')
   if len(runs) > 1 and not values.out_dir:
     raise errors.UsageError('out_dir=: must name a folder for the comparison of several runs')
+  if len({run.resolve() for run in runs}) < len(runs):
+    raise errors.UsageError(f'run_dir={values.run_dir}: must name each run once')
+  if len(runs) > 1:
+    _check_for_comparison(pathlib.Path(values.out_dir))
   asked = values.checkpoint
   if asked is None:
     asked = 'all' if len(runs) == 1 else ''
@@ -69,11 +75,22 @@ def parse(argv: Sequence[str]) -> Command | str:
       f'probed-{values.probe_size}' if values.probe_size else 'probed')
 
 
+def _check_for_comparison(folder: pathlib.Path) -> None:
+  """Refuses a folder whose own comparison.html would be replaced, or that is none."""
+  if folder.exists() and not folder.is_dir():
+    raise errors.UsageError(f'out_dir={folder}: must be a folder; it is a file')
+  for name in (run_folder.CONFIG, experiment_folder.ABOUT):
+    if (folder / name).exists():
+      raise errors.UsageError(
+          f'out_dir={folder}: must be a folder of its own; it holds a {name}')
+
+
 def run(argv: Sequence[str]) -> int | str:
   """Probes and reports; the exit status, or what is to be printed."""
   command = parse(argv)
   if isinstance(command, str):
     return command
+  stop = script.stop_on_signals()
   # All are looked at before the first is probed.
   frames = {}
   if command.checkpoints:
@@ -83,7 +100,10 @@ def run(argv: Sequence[str]) -> int | str:
   for one, wanted in frames.items():
     alone = len(command.runs) == 1 and command.out_dir
     folder = command.out_dir if alone else one.folder / command.name
-    whole &= reprobing.probe(one, wanted, command.settings, folder)
+    whole &= reprobing.probe(one, wanted, command.settings, folder, stop)
+    if stop.is_set():
+      log.info('interrupted; what is probed is kept, and the same command goes on')
+      return script.INTERRUPTED
     log.info('report: %s', report.write_report(folder))
     folders.append(folder)
   if len(command.runs) > 1:

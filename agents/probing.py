@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import threading
 import zipfile
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from agents.config import Config
 from agents.display import log
 from agents.state import LearnerState
 from networks import types as network_types
-from probes import random_target, record, states
+from probes import fitting, random_target, record, states
 from probes.subject import Inputs, State, Subject
 from replay import types as replay_types
 
@@ -50,7 +51,8 @@ def draw(parts: parts_lib.Parts, params: network_types.Params, num_steps: int) -
 
 def measure(
     prober: Prober, state: LearnerState, inputs: Inputs,
-    first: Mapping[str, np.ndarray] | None) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    first: Mapping[str, np.ndarray] | None,
+    on_step: fitting.OnStep = fitting.ignore) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
   """A row, `update` in front, and arrays; `first` are those of the run's first probe.
 
   `state` is left as it was. The same key at every probe: the same fresh network and the same
@@ -61,18 +63,32 @@ def measure(
   fresh = prober.model.agent.init(fresh_key)
   row, arrays = record.measure(
       prober.subject, *(_with_next(prober, one, inputs) for one in (state, fresh)), inputs,
-      record.References(prober.initial, first), probe_key, _sizes(config))
+      record.References(prober.initial, first), probe_key, _sizes(config), on_step)
   return dict(update=int(state.num_updates)) | row, arrays
+
+
+class _Stopped(Exception):
+  """Ends a probe in its middle."""
 
 
 def probe(
     prober: Prober, state: LearnerState, inputs: Inputs, frame: int, rows: metrics.CsvFile,
-    folder: pathlib.Path) -> dict[str, Any]:
-  """Measures, and adds a row to `folder`'s probes.csv and a file to its probes/; the row."""
+    folder: pathlib.Path, stop: threading.Event) -> dict[str, Any] | None:
+  """Measures, and adds a row to `folder`'s probes.csv and a file to its probes/; the row.
+
+  None where it was asked to stop: nothing is written then.
+  """
+  def on_step():
+    if stop.is_set():
+      raise _Stopped
+
   first = None
   if rows.frames:
     first = read_arrays(folder / 'probes' / f'{rows.frames[0]}.npz') or {}
-  row, arrays = measure(prober, state, inputs, first)
+  try:
+    row, arrays = measure(prober, state, inputs, first, on_step)
+  except _Stopped:
+    return None
   row = dict(frame=frame, **row)
   write_arrays(folder / 'probes' / f'{frame}.npz', arrays)
   rows.append(row)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import threading
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,11 +15,11 @@ from probes import files
 
 def probe(
     run: saved_run.SavedRun, frames: Iterable[int], settings: Mapping[str, Any],
-    out_dir: pathlib.Path) -> bool:
+    out_dir: pathlib.Path, stop: threading.Event) -> bool:
   """Probes checkpoints with some `probe_…` settings of Config changed; False where one failed.
 
   A checkpoint that cannot be read or probed is said and left out. What `out_dir` holds from an
-  earlier call with the same settings is kept and not computed again.
+  earlier call with the same settings is kept and not computed again. `stop` ends it early.
 
   Raises:
     UsageError: a setting is bad, or `out_dir` holds anything else.
@@ -26,20 +27,24 @@ def probe(
   config = dataclasses.replace(run.config, **settings)
   _prepare(out_dir, run, config)
   with run_folder.locked(out_dir):
-    return _probe_all(run._replace(config=config), frames, out_dir)
+    return _probe_all(run._replace(config=config), frames, out_dir, stop)
 
 
-def _probe_all(run: saved_run.SavedRun, frames: Iterable[int], out_dir: pathlib.Path) -> bool:
+def _probe_all(
+    run: saved_run.SavedRun, frames: Iterable[int], out_dir: pathlib.Path,
+    stop: threading.Event) -> bool:
   config, prober, whole = run.config, None, True
   rows = metrics.CsvFile(out_dir / 'probes.csv', keep=None)
   for frame in sorted({run.frames[0], *frames}):  # all are compared with the run's first
+    if stop.is_set():
+      break
     if frame in rows.frames:
       log.info('%s %s: probed already', f'{frame:,}', config.unit)
       continue
     try:
       saved = saved_run.load(run, frame, prober and prober.model)
       prober = prober or probing.make(config, saved.model)
-      probing.probe(prober, saved.state, saved.inputs, frame, rows, out_dir)
+      probing.probe(prober, saved.state, saved.inputs, frame, rows, out_dir, stop)
     except (checkpoint.CheckpointError, ValueError) as error:
       log.error('%s %s: not probed: %s', f'{frame:,}', config.unit, error)
       whole = False

@@ -16,7 +16,7 @@ from replay import factory
 
 def _choice(names: Iterable[str]) -> tuple[Callable[[Any], bool], str]:
   names = tuple(names)
-  return names.__contains__, f'one of {", ".join(names)}'
+  return names.__contains__, f'one of {", ".join(filter(None, names))}'
 
 
 _FIELDS = (
@@ -69,6 +69,10 @@ _IDLE = (
     (('error_loss',), 'distribution', lambda config: config.distribution != 'none'),
     (('hidden_size',), 'hidden_layers', lambda config: not config.hidden_layers),
     (('bins',), 'domain', lambda config: config.domain == 'atari'),
+    (('eval_envs', 'eval_episodes', 'eval_epsilon', 'double', 'discount', 'n_step', 'reward_clip',
+      'steps_per_update', 'replay_capacity', 'min_replay_size', 'prioritized',
+      'exploration_epsilon_begin', 'exploration_epsilon_end', 'exploration_decay_steps'),
+     'objective', lambda config: config.objective != 'q_learning'),
 )
 
 # Bound on a reward where a domain has one of its own; supervised: of a bandit.
@@ -133,6 +137,10 @@ def _sizes(config: Any) -> None:
     _refuse(config, 'eval_length', 'must be at least 1 where eval_episodes=0')
   if config.eval_episodes and config.eval_envs > config.eval_episodes:
     _refuse(config, 'eval_envs', f'must be at most eval_episodes={config.eval_episodes}')
+  most = config.eval_length // config.units_per_step or math.inf
+  if config.eval_envs > max(most, 1):
+    _refuse(config, 'eval_envs', f'must be at most {most}, the agent steps of an evaluation of '
+            f'eval_length={config.eval_length}')
 
 
 def _network(config: Any) -> None:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from agents import checkpoint, errors, metrics
@@ -22,7 +22,6 @@ from probes import files
 
 CONFIG = 'config.json'
 ABOUT = ('run_id', 'versions', 'command_line', 'continued_with')  # what it holds beside settings
-_ASIDE = f'.{CONFIG}.tmp'  # as probes/files.py calls it
 _KINDS = {'versions': dict, 'command_line': list, 'continued_with': list}
 # A run may be made longer.
 MAY_CHANGE = ('run_length',)
@@ -57,24 +56,14 @@ def check(folder: pathlib.Path, config: Config, resume: bool) -> dict[str, Any] 
 
 
 def _check(folder: pathlib.Path, config: Config, resume: bool) -> dict[str, Any] | None:
-  above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-  if not above.is_dir():
-    raise errors.UsageError(f'run_dir={folder}: must be a folder; {above} is a file')
-  if not os.access(above, os.W_OK | os.X_OK):
-    raise errors.UsageError(f'run_dir={folder}: must be writable; {above} is not')
-  if not folder.exists() or not _content(folder):
+  stored = held(folder, CONFIG, 'a run', resume)
+  if stored is None:
     return None
-  if not (folder / CONFIG).exists():
-    raise errors.UsageError(f'run_dir={folder}: must be new, empty or a run; it holds other files')
-  if not resume:
-    raise errors.UsageError(f'run_dir={folder}: holds a run already; continue it with --resume')
   try:
-    stored = dict(json.loads((folder / CONFIG).read_text()))
     stored['run_id'] = str(stored['run_id'])
     stored |= {name: kind(stored[name]) for name, kind in _KINDS.items()}
   except (ValueError, KeyError, TypeError) as error:
-    raise errors.UsageError(
-        f'run_dir={folder}: its {CONFIG} must be one that a run wrote: {error!r}') from None
+    raise _damaged(folder, CONFIG, 'a run', error) from None
   _check_same(folder, stored, config)
   if checkpoint.newest(folder / 'checkpoints') is None and _was_trained(folder):
     raise errors.UsageError(
@@ -83,25 +72,77 @@ def _check(folder: pathlib.Path, config: Config, resume: bool) -> dict[str, Any]
   return stored
 
 
-def _check_same(folder: pathlib.Path, stored: dict[str, Any], config: Config) -> None:
-  wanted = as_json(config)
-  if missing := [name for name in wanted if name not in stored]:
+def held(
+    folder: pathlib.Path, name: str, what: str, resume: bool) -> dict[str, Any] | None:
+  """What the file `name`, which makes a folder a `what`, says; None where that is still to be made.
+
+  Raises:
+    UsageError: the folder holds a `what` and `resume` is not asked for, or something else, or it
+      cannot be written.
+    OSError: it cannot be read.
+  """
+  above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+  if not above.is_dir():
+    raise errors.UsageError(f'run_dir={folder}: must be a folder; {above} is a file')
+  if not os.access(above, os.W_OK | os.X_OK):
+    raise errors.UsageError(f'run_dir={folder}: must be writable; {above} is not')
+  # What a start leaves that was killed before it wrote that file does not count.
+  left = (files.aside(folder / name).name, 'log.txt')
+  if not folder.exists() or all(path.name in left for path in folder.iterdir()):
+    return None
+  if not (folder / name).exists():
     raise errors.UsageError(
-        f'run_dir={folder}: must be a run of this version; its {CONFIG} lacks {", ".join(missing)}')
-  for name in wanted:
-    if name not in MAY_CHANGE and stored[name] != wanted[name]:
+        f'run_dir={folder}: must be new, empty or {what}; it holds other files')
+  if not resume:
+    raise errors.UsageError(f'run_dir={folder}: holds {what} already; continue it with --resume')
+  try:
+    return dict(json.loads((folder / name).read_text()))
+  except (ValueError, TypeError) as error:
+    raise _damaged(folder, name, what, error) from None
+
+
+def _damaged(
+    folder: pathlib.Path, name: str, what: str, error: Exception) -> errors.UsageError:
+  return errors.UsageError(
+      f'run_dir={folder}: its {name} must be one that {what} wrote: {error!r}')
+
+
+def config_of(folder: pathlib.Path, stored: Mapping[str, Any]) -> Config:
+  """The Config that a config.json tells of, also one of an older version.
+
+  What it lacks are settings that came later, whose defaults are what runs did before.
+
+  Raises:
+    UsageError: a setting is not known here, or its value is no longer allowed.
+  """
+  fields = {field.name: field for field in dataclasses.fields(Config)}
+  strange = sorted(stored.keys() - fields.keys() - set(ABOUT))
+  missing = sorted(name for name, field in fields.items()
+                   if name not in stored and field.default is dataclasses.MISSING)
+  if strange or missing:
+    told = [f'{what} {", ".join(names)}'
+            for what, names in (('has', strange), ('lacks', missing)) if names]
+    version = dict(stored.get('versions') or {}).get('pliant', 'unknown')
+    raise errors.UsageError(
+        f'run_dir={folder}: must be of a version with these settings; its {CONFIG} '
+        f'{" and ".join(told)} (written by {version})')
+  try:
+    return Config(**{name: frozen(stored[name]) for name in fields if name in stored})
+  except (errors.UsageError, TypeError) as error:
+    raise errors.UsageError(f'run_dir={folder}: its {CONFIG}: {error}') from None
+
+
+def _check_same(folder: pathlib.Path, stored: Mapping[str, Any], config: Config) -> None:
+  there, here = as_json(config_of(folder, stored)), as_json(config)
+  for name in here:
+    if name not in MAY_CHANGE and there[name] != here[name]:
       raise errors.UsageError(
-          f'run_dir={folder}: belongs to another config: there {name}={stored[name]}, '
-          f'here {name}={wanted[name]}')
-  if wanted['run_length'] < stored['run_length']:
+          f'run_dir={folder}: belongs to another config: there {name}={there[name]}, '
+          f'here {name}={here[name]}')
+  if here['run_length'] < there['run_length']:
     raise errors.UsageError(
-        f'run_dir={folder}: is a run of {stored["run_length"]:,} {wanted["unit"]}; it can be made '
-        f'longer, not shorter, but here run_length={wanted["run_length"]:,}')
-
-
-def _content(folder: pathlib.Path) -> list[pathlib.Path]:
-  # What a start leaves that was killed before it wrote config.json does not count.
-  return [path for path in folder.iterdir() if path.name not in (_ASIDE, 'log.txt')]
+        f'run_dir={folder}: is a run of {there["run_length"]:,} {here["unit"]}; it can be made '
+        f'longer, not shorter, but here run_length={here["run_length"]:,}')
 
 
 def _was_trained(folder: pathlib.Path) -> bool:
@@ -120,9 +161,12 @@ def locked(
     patience_s: how long another process may take to end.
 
   Raises:
-    UsageError: another process writes to it.
+    UsageError: another process writes to it, or it cannot be made.
   """
-  folder.mkdir(parents=True, exist_ok=True)
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise errors.UsageError(f'run_dir={folder}: cannot be made: {error.strerror}') from None
   until = time.monotonic() + patience_s
   with open(folder / name, 'a') as file:
     while True:

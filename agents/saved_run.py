@@ -1,10 +1,8 @@
 """A run as its folder holds it, without its environment: config, checkpoints, what probes need."""
 
-import dataclasses
 import json
 import pathlib
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -41,29 +39,11 @@ def read(folder: pathlib.Path) -> SavedRun:
     stored = dict(json.loads(path.read_text()))
   except (OSError, ValueError, TypeError) as error:
     raise errors.UsageError(f'run_dir={folder}: must be a run; {path.name}: {error}') from None
-  config = _config(folder, stored)
+  config = run_folder.config_of(folder, stored)
   frames = tuple(checkpoint.frames(folder / 'checkpoints'))
   if not frames:
     raise errors.UsageError(f'run_dir={folder}: must hold checkpoints; there is none')
   return SavedRun(folder, config, frames)
-
-
-def _config(folder: pathlib.Path, stored: Mapping[str, Any]) -> Config:
-  """A Config from its JSON, where every setting is known here and none is missing."""
-  fields = {field.name for field in dataclasses.fields(Config)}
-  strange = sorted(stored.keys() - fields - set(run_folder.ABOUT))
-  missing = sorted(fields - stored.keys())
-  if strange or missing:
-    told = [f'{what} {", ".join(names)}'
-            for what, names in (('has', strange), ('lacks', missing)) if names]
-    version = dict(stored.get('versions') or {}).get('pliant', 'unknown')
-    raise errors.UsageError(
-        f'run_dir={folder}: must be of a version with these settings; its {run_folder.CONFIG} '
-        f'{" and ".join(told)} (written by {version})')
-  try:
-    return Config(**{name: run_folder.frozen(stored[name]) for name in fields})
-  except (errors.UsageError, TypeError) as error:
-    raise errors.UsageError(f'run_dir={folder}: its {run_folder.CONFIG}: {error}') from None
 
 
 def load(run: SavedRun, frame: int, model: learner.Model | None = None) -> Saved:

@@ -21,8 +21,8 @@ _PROBES = {
     'dead/total': 'dead units', 'norm/total': 'norm'}
 
 
-def show(folder: pathlib.Path) -> None:
-  """Prints the tables of a run folder to standard output."""
+def show(folder: pathlib.Path, unit: str) -> None:
+  """Prints the tables of a run folder to standard output; frames count `unit`."""
   console = rich_console.Console()
   for name, title, columns in (
       ('results.csv', 'scores', _RESULTS),
@@ -30,7 +30,7 @@ def show(folder: pathlib.Path) -> None:
        _PROBES)):
     rows = metrics.read_rows(folder / name)
     if rows:
-      console.print(_table(title, columns, rows))
+      console.print(_table(title, columns | {'frame': unit}, rows))
 
 
 def _table(

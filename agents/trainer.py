@@ -183,6 +183,9 @@ class Trainer:
         '%s: evaluation return %.1f over %d episodes, training return %.1f',
         self._where(row['frame']), row['eval_episode_return'], row['eval_num_episodes'],
         row['train_episode_return'])
+    if not evaluation.num_episodes:
+      log.warning('no episode of this evaluation came to its end, so that its return is of a part '
+                  'of one: set a larger eval_length, or fewer eval_envs')
 
   def _trained(self) -> dict[str, Any]:
     """The columns that tell of training until now; starts the interval's means anew."""
@@ -213,8 +216,10 @@ class Trainer:
   def _probe(self) -> None:
     self._show('(probe)')
     row = probing.probe(
-        self._prober, self._state.learner, self._inputs(), self.frame, self._probes, self._folder)
-    self._track('probes', row)
+        self._prober, self._state.learner, self._inputs(), self.frame, self._probes, self._folder,
+        self._stop)
+    if row is not None:  # None: stopped, and done anew when the run goes on, as an evaluation
+      self._track('probes', row)
 
   def _inputs(self) -> Inputs:
     """What a probe at this frame is made on."""

@@ -8,11 +8,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 
+def aside(path: pathlib.Path) -> pathlib.Path:
+  """Where a file is written before it takes its place."""
+  return path.with_name(f'.{path.name}.tmp')
+
+
 def write_text(path: pathlib.Path, text: str) -> None:
   """Writes a text aside and renames it."""
-  aside = path.with_name(f'.{path.name}.tmp')
-  aside.write_text(text, encoding='utf-8')
-  os.replace(aside, path)
+  aside(path).write_text(text, encoding='utf-8')
+  os.replace(aside(path), path)
 
 
 def write_rows(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:

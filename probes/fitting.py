@@ -10,6 +10,13 @@ import optax
 
 from networks import types
 
+# Called before each step of a fit; what it raises ends the probe, which has changed nothing.
+OnStep = Callable[[], None]
+
+
+def ignore() -> None:
+  """The OnStep of whoever does not care."""
+
 
 class ProbeSize(NamedTuple):
   """How much is fitted."""
@@ -28,8 +35,8 @@ def spread(rows: np.ndarray, size: ProbeSize) -> np.ndarray:
 
 
 def descend(loss: Callable, optimizer: optax.GradientTransformation, params: types.Params,
-            shared: Any, data: Any, key: jax.Array,
-            size: ProbeSize) -> tuple[np.ndarray, types.Params]:
+            shared: Any, data: Any, key: jax.Array, size: ProbeSize,
+            on_step: OnStep = ignore) -> tuple[np.ndarray, types.Params]:
   """Trains on minibatches drawn from `data`, a tree of arrays [pool, ...].
 
   `loss`: parameters, key, shared, minibatch -> a scalar; compiled code is cached on it.
@@ -41,6 +48,7 @@ def descend(loss: Callable, optimizer: optax.GradientTransformation, params: typ
   opt_state = optimizer.init(params)
   # A Python loop, since XLA runs a convolution inside `lax.scan` on one core of a CPU.
   for step in range(size.num_steps):
+    on_step()
     params, opt_state, curve[step] = _step(
         loss, optimizer.update, size.batch_size, params, opt_state, shared, data, key, step)
   return curve, params

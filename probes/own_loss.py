@@ -22,7 +22,8 @@ from probes.subject import State, Subject
 
 def fit_own_loss(
     model: Subject, params: types.Params, fresh: types.Params, agent: State, examples: Any,
-    key: jax.Array, size: fitting.ProbeSize) -> RandomTargetFit:
+    key: jax.Array, size: fitting.ProbeSize,
+    on_step: fitting.OnStep = fitting.ignore) -> RandomTargetFit:
   """Trains copies of `params` with K heads drawn anew; `params` itself is left as it was.
 
   What stands for the loss of the best constant is that of `fresh` before it is trained, with the
@@ -36,6 +37,7 @@ def fit_own_loss(
     examples: of the loss, a tree of arrays [b, ...]; the pool is the first `size.pool_size`.
     key: draws heads, minibatches and the network's noise.
     size: how much is fitted.
+    on_step: called before each step.
   """
   count = len(jax.tree.leaves(examples)[0])
   pool = jax.tree.map(lambda leaf: jnp.asarray(leaf[:size.pool_size]), examples)
@@ -48,7 +50,7 @@ def fit_own_loss(
     drawn = model.network.init(init_key)
     head = {name: drawn[name] for name in model.network.head_modules}
     curve, fitted = fitting.descend(
-        loss, model.optimizer, params | head, agent.target, pool, fit_key, size)
+        loss, model.optimizer, params | head, agent.target, pool, fit_key, size, on_step)
     ends = (_whole(loss, tried, fit_key, agent.target, pool) for tried in (fitted, fresh | head))
     fits.append((curve, *ends))
   return RandomTargetFit(*map(np.stack, zip(*fits, strict=True)))

@@ -89,8 +89,8 @@ KINDS = {
 
 def fit_random_targets(network: types.QNetwork, params: types.Params,
                        optimizer: optax.GradientTransformation, observations: np.ndarray,
-                       key: jax.Array, size: ProbeSize = SMALL,
-                       kind: str = 'sine') -> RandomTargetFit:
+                       key: jax.Array, size: ProbeSize = SMALL, kind: str = 'sine',
+                       on_step: fitting.OnStep = fitting.ignore) -> RandomTargetFit:
   """Trains copies of `params` on random targets; `params` itself is left as it was.
 
   The targets are made from the outputs of a network w0, a fresh initialisation for each target
@@ -110,6 +110,7 @@ def fit_random_targets(network: types.QNetwork, params: types.Params,
     key: draws w0, minibatches and the network's noise.
     size: how much is fitted.
     kind: a row of KINDS.
+    on_step: called before each step.
   """
   pool, row = jnp.asarray(fitting.spread(observations, size)), KINDS[kind]
   mean_prediction = _predict(network, params, pool, key).mean()
@@ -121,7 +122,7 @@ def fit_random_targets(network: types.QNetwork, params: types.Params,
     rng = np.random.default_rng(np.asarray(jax.random.key_data(init_key)))
     targets = row.targets(fresh, rng)
     data = pool, jnp.asarray(mean_prediction + targets if row.from_mean else targets)
-    curve, fitted = fitting.descend(loss, optimizer, params, (), data, fit_key, size)
+    curve, fitted = fitting.descend(loss, optimizer, params, (), data, fit_key, size, on_step)
     final_loss = row.loss(_predict(network, fitted, pool, fit_key), data[1])
     fits.append((curve, final_loss, row.baseline(targets)))
   return RandomTargetFit(*map(np.stack, zip(*fits, strict=True)))

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from networks import types
-from probes import norms, own_loss, random_target, schema, states, subject, units
+from probes import fitting, norms, own_loss, random_target, schema, states, subject, units
 from probes.subject import Inputs, State, Subject
 
 Arrays = dict[str, np.ndarray]
@@ -31,7 +31,8 @@ class References(NamedTuple):
 
 def measure(
     model: Subject, agent: State, fresh: State, inputs: Inputs, references: References,
-    key: jax.Array, sizes: Sizes) -> tuple[dict[str, float], Arrays]:
+    key: jax.Array, sizes: Sizes,
+    on_step: fitting.OnStep = fitting.ignore) -> tuple[dict[str, float], Arrays]:
   """Measures a network beside a freshly initialised one, and changes neither.
 
   Equal keys give equal rows, `probe_seconds` apart.
@@ -44,6 +45,7 @@ def measure(
     references: what both are compared with.
     key: draws the targets and everything else.
     sizes: how much is computed.
+    on_step: called before each step of the fits, and between the other parts.
 
   Returns:
     row: the columns of `schema.SCHEMA`.
@@ -56,13 +58,14 @@ def measure(
              num_inputs=min(sizes.state.num_inputs, len(jax.tree.leaves(inputs.batch)[0])),
              **sizes.fit._asdict())
   # Both from one key: the same targets and minibatches, so that they compare in pairs.
-  fits = {name: _fit(model, state, networks, inputs, fit_key, sizes)
+  fits = {name: _fit(model, state, networks, inputs, fit_key, sizes, on_step)
           for name, state in networks.items()}
   rng = np.random.default_rng(np.asarray(jax.random.key_data(bootstrap_key)))
   row |= _plasticity_row(fits['agent'], fits['fresh'], references.first, rng)
   arrays = {f'{name}_{field}': values
             for name, fit in fits.items() for field, values in fit._asdict().items()}
   for name, state in networks.items():
+    on_step()
     found = states.measure(model, state, inputs, state_key, sizes.state)
     found.numbers.update(_compared(found.arrays, state.params, name, references))
     prefix = '' if name == 'agent' else f'{name}_'
@@ -73,13 +76,14 @@ def measure(
 
 
 def _fit(model: Subject, state: State, networks: Mapping[str, State], inputs: Inputs,
-         key: jax.Array, sizes: Sizes) -> random_target.RandomTargetFit:
+         key: jax.Array, sizes: Sizes, on_step: fitting.OnStep) -> random_target.RandomTargetFit:
   if sizes.kind == OWN_LOSS:
     return own_loss.fit_own_loss(
         model, state.params, networks['fresh'].params, networks['agent'], inputs.batch, key,
-        sizes.fit)
+        sizes.fit, on_step)
   return random_target.fit_random_targets(
-      model.network, state.params, model.optimizer, inputs.observations, key, sizes.fit, sizes.kind)
+      model.network, state.params, model.optimizer, inputs.observations, key, sizes.fit, sizes.kind,
+      on_step)
 
 
 def _plasticity_row(agent: random_target.RandomTargetFit, fresh: random_target.RandomTargetFit,

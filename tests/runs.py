@@ -5,6 +5,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import threading
 import time
 
 from agents import checkpoint
@@ -20,6 +21,18 @@ SMALL = (
     '--set=torso=mlp', '--set=min_replay_size=50', '--set=batch_size=16',
     '--set=replay_capacity=500', '--set=probe_targets=2', '--set=probe_steps=3',
     '--set=probe_observations=64')
+
+
+class StopAfter(threading.Event):
+  """Set from its `count`-th look on."""
+
+  def __init__(self, count):
+    super().__init__()
+    self.left = count
+
+  def is_set(self):
+    self.left -= 1
+    return self.left < 0
 
 
 def start(script, *arguments):

@@ -42,7 +42,19 @@ ATARI = (
     (['--protocol=machado'], r'protocol=machado: unknown.*machado2018'),
     (['--num_frames=0'], r'num_frames=0: must be at least 1'),
     (['--num_frames=-4'], r'num_frames=-4: must be at least 1'),
-    (['--num_frames=1M'], r'.*num_frames.*1M'),
+    (['--num_frames=1M'], r'num_frames=1M: must be a whole number'),
+    (['--video=maybe'], r'video=maybe: must be true or false'),
+    (['--actor_cpus=two'], r'actor_cpus=two: must be a number'),
+    (['--num_frames=40000', '--set=run_length=80000'],
+     r'set=run_length=80000: has a flag of its own, which is given too; leave one out'),
+    (['--interventions=LN'], r'interventions=LN: unknown; did you mean ln'),
+    (['--interventions=redo(period=5)', '--set=redo.period=7'],
+     r'set=redo.period: --interventions=redo\(period=5\) sets it, too; leave one out'),
+    (['--set=foo.bar=1'], r'set=foo.bar: unknown'),
+    (['--set=red.period=1'], r'set=red.period: unknown; did you mean redo.period'),
+    (['--set=activation=tan'], r'activation=tan: must be one of \w+, \w+'),
+    (['--eval_frames=40', '--set=eval_envs=11'],
+     r'eval_envs=11: must be at most 10, the agent steps of an evaluation of eval_length=40'),
     (['--eval_frames=0'], r'eval_frames=0: must be at least 1 where eval_episodes=0'),
     (['--eval_frames=0', '--set=eval_episodes=-1'], r'eval_episodes=-1: must be at least 0'),
     (['--protocol=atari100k', '--set=eval_episodes=0'],
@@ -72,7 +84,8 @@ ATARI = (
     (['--probe_size=papers'], r'probe_size=papers: unknown; did you mean paper'),
     (['--track=mlflow'], r'track=mlflow: unknown; known are tensorboard'),
     (['--list=game'], r'list=game: unknown; did you mean games\?'),
-    (['--game_name=pong'], r"Unknown command line flag 'game_name'"),
+    (['--game_name=pong'], r'flag=game_name: unknown; did you mean game'),
+    (['--num_steps=9'], r'flag=num_steps: unknown; did you mean num_.*num_frames'),
     (['pong'], r'argument=pong: must be a flag'),
     (['--resume'], r'resume=true: needs --run_dir'),
     (['--set=replay_capacity=900000000000', '--replay=local'],
@@ -174,16 +187,34 @@ def test_a_config_without_what_it_holds_beside_settings_is_refused(
   assert re.match(r'run_dir=.*: its config.json must be one that a run wrote', line), line
 
 
-def test_a_folder_of_an_older_version_is_refused(capsys, finished, tmp_path):
-  folder = tmp_path / 'run'
+def with_settings(finished, folder, **changes):
+  """A copy of a run whose config.json has other settings; None: lacks it."""
   shutil.copytree(finished, folder)
-  stored = json.loads((folder / 'config.json').read_text())
-  del stored['num_critics']
-  (folder / 'config.json').write_text(json.dumps(stored))
-  line = refuse(capsys, tmp_path, run_control.CONTROL, 'run_control.py', f'--run_dir={folder}',
-                *SMALL, '--resume')
-  assert line.endswith(
-      'must be a run of this version; its config.json lacks num_critics'), line
+  stored = json.loads((folder / 'config.json').read_text()) | changes
+  (folder / 'config.json').write_text(json.dumps(
+      {name: value for name, value in stored.items() if value is not None}))
+
+
+def test_a_run_from_before_a_setting_came_goes_on_with_its_default(finished, tmp_path):
+  folder = tmp_path / 'run'
+  with_settings(finished, folder, eval_envs=None)
+  arguments = ['run_control.py', f'--run_dir={folder}', *SMALL, '--resume', '--num_steps=24']
+  assert cli.main(run_control.CONTROL, arguments) == script_lib.DONE
+  assert json.loads((folder / 'config.json').read_text())['eval_envs'] == 1
+
+
+@pytest.mark.parametrize('changes, arguments, message', [
+    (dict(new_setting=3), [], 'must be of a version with these settings; its config.json has '
+     'new_setting (written by '),
+    (dict(task=None), [], 'must be of a version with these settings; its config.json lacks task'),
+    (dict(eval_envs=None), ['--set=eval_envs=2'],
+     'belongs to another config: there eval_envs=1, here eval_envs=2')])
+def test_a_run_of_a_version_with_other_settings_is_refused(
+    capsys, finished, tmp_path, changes, arguments, message):
+  with_settings(finished, tmp_path / 'run', **changes)
+  line = refuse(capsys, tmp_path, run_control.CONTROL, 'run_control.py',
+                f'--run_dir={tmp_path}/run', *SMALL, '--resume', *arguments)
+  assert message in line
 
 
 @pytest.mark.parametrize('name', ['x' * 300, 'config.json/run'])
@@ -217,6 +248,14 @@ def test_a_folder_in_use_is_refused(capsys, finished, tmp_path):
     assert cli.main(run_control.CONTROL, [
         'run_control.py', f'--run_dir={folder}', *SMALL, '--resume']) == script_lib.BAD_ARGUMENT
   assert 'must be free; another process is running it' in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made_is_refused(capsys):
+  arguments = ['run_control.py', '--run_dir=/proc/run', *SMALL]
+  assert cli.main(run_control.CONTROL, arguments) == script_lib.BAD_ARGUMENT
+  assert re.search(
+      'run_control.py: run_dir=/proc/run: (cannot be made|must be writable)',
+      capsys.readouterr().err)
 
 
 def test_a_file_in_place_of_a_folder_is_refused(capsys, tmp_path):

@@ -11,16 +11,17 @@ from agents import metrics, parts, probing, snapshot, trainer
 from envs import catch
 from probes import schema
 from replay import factory
-from tests import catch_runs
+from tests import catch_runs, runs
 
 
-def train(folder, probe_every):
+def train(folder, probe_every, stop=None, **settings):
   """The last parameters of a run on Catch, prioritized so that a draw too many would show."""
-  config = catch_runs.make_config(
+  config = catch_runs.make_config(**dict(
       run_length=300, eval_every=0, probe_every=probe_every, checkpoint_every=0, prioritized=True,
-      probe_observations=40, probe_inputs=8, probe_targets=2, probe_steps=3, probe_lanczos_steps=3)
-  folder.mkdir()
-  run = trainer.Trainer(catch_runs.build(config), folder, threading.Event())
+      probe_observations=40, probe_inputs=8, probe_targets=2, probe_steps=3, probe_lanczos_steps=3
+      ) | settings)
+  folder.mkdir(exist_ok=True)
+  run = trainer.Trainer(catch_runs.build(config), folder, stop or threading.Event())
   run.run()
   run.close()
   return run.state.learner.params
@@ -39,6 +40,26 @@ def test_probes_change_nothing_that_training_computes(tmp_path):
   assert float(last['shift/dense1']) > 0
   assert {path.name for path in (tmp_path / 'probed' / 'probes').iterdir()} == {
       f'{row["frame"]}.npz' for row in rows}
+
+
+@pytest.mark.parametrize('looks, probed, saved', [(5, [], '0'), (145, ['0'], '100')])
+def test_a_probe_that_is_stopped_is_made_anew_when_the_run_goes_on(
+    tmp_path, looks, probed, saved):
+  # A look at each timestep, six an episode, some around a probe, and 14 in one.
+  train(tmp_path / 'cut', 100, runs.StopAfter(looks))
+  assert [row['frame'] for row in runs.rows(tmp_path / 'cut' / 'probes.csv')] == probed
+  assert [path.name for path in (tmp_path / 'cut' / 'checkpoints').iterdir()] == [saved]
+  whole, resumed = train(tmp_path / 'whole', 100), train(tmp_path / 'cut', 100)
+  jax.tree.map(np.testing.assert_array_equal, whole, resumed)
+  rows = runs.rows(tmp_path / 'whole' / 'probes.csv')
+  assert runs.rows(tmp_path / 'cut' / 'probes.csv') == rows and len(rows) == 4
+
+
+@pytest.mark.parametrize('length, warns', [(3, True), (5, False)])
+def test_an_evaluation_without_a_whole_episode_is_warned_of(tmp_path, caplog, length, warns):
+  # An episode of Catch has five steps here.
+  train(tmp_path, 0, eval_every=300, eval_length=length, run_length=100)
+  assert ('no episode of this evaluation came to its end' in caplog.text) == warns
 
 
 SMALL = dict(

@@ -1,14 +1,17 @@
 """run_probe.py: saved checkpoints probed as in training, several runs compared, bad ones said."""
 
 import json
+import pathlib
 import re
 import shutil
+import signal
+import threading
 
 import numpy as np
 import pytest
 from safetensors import numpy as safetensors
 
-from agents import probe_cli, script
+from agents import probe_cli, reprobing, saved_run, script
 from tests import runs
 
 pytestmark = pytest.mark.xdist_group('run_probe')  # one run for all
@@ -157,7 +160,7 @@ def edit(**changes):
     (edit(torso='vgg'), [], 'run_dir=.*config.json: torso=vgg: must be one of'),
     (edit(new_setting=1), [],
      r'must be of a version with these settings; its config.json has new_setting \(written by'),
-    (edit(batch_size=None, double=None), [], 'its config.json lacks batch_size, double'),
+    (edit(domain=None, task=None), [], 'its config.json lacks domain, task'),
     (edit(), ['--checkpoint=70'], 'checkpoint=70: must be one that .* holds, 0, 50, 100'),
     (edit(), ['--checkpoint=last'], 'checkpoint=last: must be a whole number'),
     (edit(), ['--checkpoint='], 'checkpoint=: must be all, newest or frames'),
@@ -179,6 +182,51 @@ def test_what_is_missing_on_the_command_line_is_named(run):
     probe()
   with pytest.raises(ValueError, match='out_dir=: must name a folder for the comparison'):
     probe(f'--run_dir={run},{run}')
+  with pytest.raises(ValueError, match='run_dir=.*: must name each run once'):
+    probe(f'--run_dir={run},{run}', '--out_dir=compared')
+
+
+@pytest.mark.parametrize('name', ['config.json', 'experiment.json'])
+def test_a_comparison_replaces_no_other(run, copy, tmp_path, name):
+  (tmp_path / name).write_text('{}')
+  message = f'out_dir=.*: must be a folder of its own; it holds a {name}'
+  with pytest.raises(ValueError, match=message):
+    probe(f'--run_dir={run},{copy}', f'--out_dir={tmp_path}')
+  (tmp_path / 'file').write_text('')
+  with pytest.raises(ValueError, match='out_dir=.*file: must be a folder; it is a file'):
+    probe(f'--run_dir={run},{copy}', f'--out_dir={tmp_path}/file')
+
+
+@pytest.mark.parametrize('looks', [0, 9, 30])
+def test_a_stopped_call_keeps_what_is_probed_and_goes_on(run, tmp_path, looks):
+  saved = saved_run.read(run)
+  assert reprobing.probe(saved, saved.frames, {}, tmp_path / 'cut', runs.StopAfter(looks))
+  assert len(runs.rows(tmp_path / 'cut' / 'probes.csv')) == looks // 15
+  for out in ('cut', 'whole'):
+    assert reprobing.probe(saved, saved.frames, {}, tmp_path / out, threading.Event())
+  rows = runs.rows(tmp_path / 'cut' / 'probes.csv')
+  assert rows == runs.rows(tmp_path / 'whole' / 'probes.csv') and len(rows) == 3
+
+
+def test_a_signal_ends_a_probe_at_once(run, tmp_path):
+  out = tmp_path / 'probed'
+  process = runs.start('run_probe.py', f'--run_dir={run}', f'--out_dir={out}',
+                       '--set=probe_steps=1000000')
+  runs.wait_for((out / 'config.json').exists, process)
+  process.send_signal(signal.SIGINT)
+  status, _, err = runs.finish(process)
+  assert status == script.INTERRUPTED and 'interrupted; what is probed is kept' in err
+  assert 'Traceback' not in err and runs.rows(out / 'probes.csv') == []
+
+
+@pytest.mark.parametrize('name', ['run_probe.py', 'run_supervised.py', 'run_control.py'])
+def test_a_signal_before_anything_is_done_says_nothing(name, tmp_path):
+  process = runs.start(name, f'--run_dir={tmp_path}/run')
+  # Python has begun to read the script once it no longer ignores what would end it.
+  runs.wait_for(lambda: b'numpy' in pathlib.Path(f'/proc/{process.pid}/maps').read_bytes(), process)
+  process.send_signal(signal.SIGINT)
+  status, out, err = runs.finish(process)
+  assert (status, out, err) == (-signal.SIGINT, '', '')
 
 
 def test_too_few_observations_are_said(copy, caplog):

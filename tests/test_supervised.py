@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 
-from agents import checkpoint, learner, objectives, parts, saved_run, script
+from agents import checkpoint, learner, objectives, parts, run_folder, saved_run, script
 from agents import config as config_lib
 from agents.actions import ActionMap
 from agents.supervised import cli, experiments, main, training
@@ -57,18 +57,6 @@ def program():
 def train(lanes, stop=None):
   trainer = training.Trainer(lanes, program(), stop or threading.Event())
   return trainer, trainer.run()
-
-
-class StopAfter(threading.Event):
-  """Set from its `count`-th look on."""
-
-  def __init__(self, count):
-    super().__init__()
-    self.left = count
-
-  def is_set(self):
-    self.left -= 1
-    return self.left < 0
 
 
 def leaves(trainer):
@@ -130,16 +118,17 @@ def test_step_sizes_side_by_side_are_those_of_agents_of_their_own(tmp_path):
   assert np.abs(found['params/dense1/w'][0] - found['params/dense1/w'][1]).max() > 0.1
 
 
-@pytest.mark.parametrize('looks', [1, 2, 3, 5])
+# A probe looks 14 times: before each of 3 steps on each of 2 targets of both networks, and twice.
+@pytest.mark.parametrize('looks', [0, 9, 15, 18, 25, 65])
 def test_an_interrupted_run_goes_on_to_the_same_end(tmp_path, monkeypatch, looks):
   monkeypatch.setattr(training, '_MOST_STEPS', 7)
-  traced = dict(trace_steps=9, trace_every=3)
-  whole, _ = train([lane(tmp_path / 'whole', 1, **traced)])
-  _, finished = train([lane(tmp_path / 'cut', 1, **traced)], StopAfter(looks))
+  changed = dict(trace_steps=9, trace_every=3, probe_every=20)
+  whole, _ = train([lane(tmp_path / 'whole', 1, **changed)])
+  _, finished = train([lane(tmp_path / 'cut', 1, **changed)], runs.StopAfter(looks))
   assert not finished
-  resumed, finished = train([lane(tmp_path / 'cut', 1, **traced)])
+  resumed, finished = train([lane(tmp_path / 'cut', 1, **changed)])
   assert finished
-  for file, length in (('results.csv', 3), ('trace.csv', 9)):
+  for file, length in (('results.csv', 3), ('probes.csv', 4), ('trace.csv', 9)):
     rows = runs.rows(tmp_path / 'whole' / file)
     assert runs.rows(tmp_path / 'cut' / file) == rows and len(rows) == length
   assert [row['since_change'] for row in rows] == ['0', '3', '6'] * 3
@@ -228,9 +217,9 @@ def test_what_is_done_is_not_done_again(experiment):
     (['--experiment=random_labels(part=2)'], 'random_labels=part: unknown; known are'),
     (['--experiment=random_labels(fraction=2)'], 'fraction=2.0: must be above 0'),
     (['--experiment=random_labels(fraction=x)'], 'random_labels.fraction=x: must be a number'),
-    (['--network=vgg'], 'agent=vgg: unknown'),
-    (["--network=dqn"],
-     'agent=dqn: is not for supervised; use one of mlp, small_mlp, cnn, resnet18'),
+    (['--network=vgg'], 'network=vgg: unknown'),
+    (['--network=dqn'],
+     'network=dqn: is not for supervised; use one of mlp, small_mlp, cnn, resnet18'),
     (['--dataset=imagenet'], 'dataset=imagenet: unknown'),
     (['--dataset=cifar10'], 'dataset=cifar10: needs data_dir'),
     (['--data_dir=/nowhere'], 'data_dir=/nowhere: no such folder'),
@@ -245,7 +234,12 @@ def test_what_is_done_is_not_done_again(experiment):
     (['--experiment=growing_targets', '--num_tasks=100'], 'index=99: factor=2.0 to the power'),
     (['--set=random_shift=4'], 'random_shift=4: shifts transitions'),
     (['--sweep=learning_rate'], 'sweep=learning_rate: must be name=a,b,c'),
-    (['--sweep=learning_rat=1,2'], 'set=learning_rat: unknown; did you mean learning_rate'),
+    (['--sweep=learning_rat=1,2'], 'sweep=learning_rat: unknown; did you mean learning_rate'),
+    (['--sweep=learning_rate=1,x'], 'sweep=learning_rate=x: must be a number'),
+    (['--sweep=learning_rate=0.1,1e-1'], 'sweep=learning_rate=.*: must name each value once'),
+    (['--sweep=learning_rate=1', '--sweep=learning_rate=2'], 'learning_rate is swept twice'),
+    (['--set=eval_envs=2'], 'eval_envs=2: says nothing where objective=classification'),
+    (['--set=double=true'], 'double=true: says nothing where objective=classification'),
     (['--interventions=so'], 'distribution=hl_gauss: the outputs are classes already'),
     (['--experiment=target_offset', '--interventions=so'],
      r'v_max=10.0: must hold targets of up to 10\d\.\d+; set v_max=10\d'),
@@ -264,6 +258,49 @@ def test_bad_arguments_are_refused(tmp_path, arguments, message):
   assert not (tmp_path / 'run').exists()
 
 
+@pytest.mark.parametrize('arguments, message', [
+    ([], 'run_dir=.*: holds an experiment already; continue it with --resume'),
+    (['--resume', '--experiment=random_labels'],
+     'belongs to another experiment: there experiment=ways, here experiment=random_labels'),
+    (['--resume', '--num_seeds=1'],
+     'is an experiment of seeds 1, 2; more may join it, but here 2 would be missing'),
+    (['--resume', '--seed=2'], 'of seeds 1, 2; more may join it, but here 1 would be missing'),
+    (['--resume', '--interventions=ln'],
+     r'of ways none, ln, l2, ln\+l2; .* here none, l2, ln\+l2 would be missing')])
+def test_a_folder_that_holds_an_experiment_is_not_overwritten(experiment, arguments, message):
+  before = {path: path.read_bytes() for path in experiment.rglob('*') if path.is_file()}
+  argv = ['run', '--experiment=ways', f'--run_dir={experiment}', *SMALL, *arguments]
+  with pytest.raises(ValueError, match=message):
+    main.run(STREAMS, argv)
+  assert {path: path.read_bytes() for path in experiment.rglob('*') if path.is_file()} == before
+
+
+@pytest.mark.parametrize('resume', [[], ['--resume']])
+def test_a_folder_of_other_files_is_not_written_to(experiment, tmp_path, resume):
+  (tmp_path / 'report.md').write_text('of a run of Pong')
+  with pytest.raises(ValueError, match='run_dir=.*: must be new, empty or an experiment; it holds'):
+    main.run(STREAMS, ['run', f'--run_dir={tmp_path}', *SMALL, *resume])
+  # Of a run in it no less.
+  with pytest.raises(ValueError, match='run_dir=.*: must be new, empty or an experiment; it holds'):
+    main.run(STREAMS, ['run', f'--run_dir={experiment / "ln" / "seed1"}', *SMALL, *resume])
+
+
+@pytest.mark.parametrize('text, message', [
+    ('{"ways": ', 'its experiment.json must be one that an experiment wrote'),
+    ('[1]', 'its experiment.json must be one that an experiment wrote'),
+    ('{"experiment": "ways"}', 'belongs to another experiment: there dataset=None')])
+def test_a_damaged_experiment_is_refused(tmp_path, text, message):
+  (tmp_path / 'experiment.json').write_text(text)
+  with pytest.raises(ValueError, match=message):
+    main.run(STREAMS, ['run', '--experiment=ways', f'--run_dir={tmp_path}', *SMALL, '--resume'])
+
+
+def test_a_folder_in_use_is_refused(experiment):
+  with (run_folder.locked(experiment),
+        pytest.raises(ValueError, match='must be free; another process is running it')):
+    main.run(STREAMS, ['run', '--experiment=ways', f'--run_dir={experiment}', *SMALL, '--resume'])
+
+
 def test_what_stops_a_run_is_said_with_its_cause(tmp_path):
   folder = tmp_path / 'run'
   argv = ['run', f'--run_dir={folder}', '--interventions=ln', *SMALL]
@@ -278,8 +315,8 @@ def test_more_seeds_leave_those_that_are_done_as_they_are(experiment, tmp_path):
   shutil.copytree(experiment, tmp_path / 'run')
   done = tmp_path / 'run' / 'ln' / 'seed2' / 'results.csv'
   before = done.read_text()
-  argv = ['run', '--experiment=ways', f'--run_dir={tmp_path}/run', '--resume', '--interventions=ln',
-          *SMALL[:3], '--num_seeds=3']
+  argv = ['run', '--experiment=ways', f'--run_dir={tmp_path}/run', '--resume', *SMALL[:3],
+          '--num_seeds=3']
   assert main.run(STREAMS, argv) == script.DONE
   assert done.read_text() == before
   assert len(runs.rows(tmp_path / 'run' / 'ln' / 'seed3' / 'results.csv')) == 2
@@ -290,8 +327,8 @@ def test_an_experiment_can_be_made_longer_also_from_a_damaged_checkpoint(
   shutil.copytree(experiment, tmp_path / 'run')
   damaged = tmp_path / 'run' / 'ln' / 'seed1'
   (checkpoint.newest(damaged / 'checkpoints') / checkpoint.STATE).write_text('{')
-  argv = ['run', '--experiment=ways', f'--run_dir={tmp_path}/run', '--resume', '--interventions=ln',
-          *SMALL[1:], '--num_tasks=3']
+  argv = ['run', '--experiment=ways', f'--run_dir={tmp_path}/run', '--resume', *SMALL[1:],
+          '--num_tasks=3']
   assert main.run(STREAMS, argv) == script.DONE
   assert 'a damaged checkpoint is set aside' in caplog.text
   rows = runs.rows(damaged / 'results.csv')

@@ -11,7 +11,7 @@ from absl import flags
 from agents import choice, errors, flag_reader, interventions, presets, rules, run_folder, script
 from agents import config as config_lib
 from agents.config import Config
-from agents.supervised import experiments
+from agents.supervised import experiment_folder, experiments
 
 
 class Streams(NamedTuple):
@@ -36,7 +36,7 @@ class Arm(NamedTuple):
 
 class Command(NamedTuple):
   """A command line, read and found good."""
-  experiment: str
+  about: experiment_folder.About
   arms: tuple[Arm, ...]
   folder: pathlib.Path
   dataset: Any  # envs.datasets.Dataset
@@ -107,17 +107,22 @@ def parse(streams: Streams, argv: Sequence[str]) -> Command | str:
   dataset = streams.load(dataset_name, values.data_dir)
   if values.resume and not values.run_dir:
     raise errors.UsageError('resume=true: needs --run_dir, the experiment to continue')
-  folder = pathlib.Path(values.run_dir or run_folder.stamped(name, _size(row, values).network))
+  size = _size(row, values)
+  config_lib.preset(size.network, 'supervised', 'network')
+  folder = pathlib.Path(values.run_dir or run_folder.stamped(name, size.network))
   parameters = row.parameters | _typed(streams, row.stream, given)
   arms = _swept(values.sweep, _arms(row, values))
   for parameter in given:
     if any(parameter in arm.stream for arm in arms.values()):
       raise errors.UsageError(
           f'experiment={name}({parameter}=…): is what the ways that are compared differ in')
+  about = experiment_folder.About(
+      name, dataset.name, tuple(arms), tuple(values.seed + i for i in range(size.num_seeds)))
+  experiment_folder.check(folder, about, values.resume)
   built = tuple(
       _arm(label, arm, row, values, parameters, (streams, dataset), folder)
       for label, arm in arms.items())
-  return Command(name, built, folder, dataset)
+  return Command(about, built, folder, dataset)
 
 
 def _listed(streams: Streams, table: str) -> str:
@@ -156,16 +161,20 @@ def _arms(
 def _swept(
     sweeps: Sequence[str], arms: Mapping[str, experiments.Arm]) -> dict[str, experiments.Arm]:
   """Each arm with each combination of the swept values."""
-  choices = []
+  choices = {}
   for word in sweeps:
     name, equals, texts = word.partition('=')
     found = flag_reader.names(texts)
     if not equals or not found:
       raise errors.UsageError(f'sweep={word}: must be name=a,b,c')
-    choices.append([config_lib.parse_overrides([f'{name}={text}']) for text in found])
+    if name in choices:
+      raise errors.UsageError(f'sweep={word}: {name} is swept twice')
+    choices[name] = [config_lib.parse_overrides([f'{name}={text}'], 'sweep') for text in found]
+    if any(one in choices[name][:i] for i, one in enumerate(choices[name])):
+      raise errors.UsageError(f'sweep={word}: must name each value once')
   swept = {}
   for label, arm in arms.items():
-    for combination in itertools.product(*choices):
+    for combination in itertools.product(*choices.values()):
       settings = {name: value for some in combination for name, value in some.items()}
       words = [label, *(f'{name}={errors.shown(value)}' for name, value in settings.items())]
       swept[' '.join(words)] = arm._replace(settings={**arm.settings, **settings})
@@ -227,6 +236,7 @@ def _arm(
       probe_every=steps * _tasks_between(
           values, 'probe_every_tasks', max(1, num_tasks // row.probes) if row.probes else 0),
       checkpoint_every=steps * _tasks_between(values, 'checkpoint_every_tasks', 10))
+  rules.check_said(config, config_lib.parse_overrides(values.set))
   # A stream that ends says so before anything is built.
   rules.check_targets(config, *(stream.task(index).targets for index in (0, num_tasks - 1)))
   configs = tuple(dataclasses.replace(config, seed=values.seed + i) for i in range(size.num_seeds))

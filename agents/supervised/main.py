@@ -1,6 +1,5 @@
 """What run_supervised.py does with a command: arm after arm, then tables, figure and report."""
 
-import contextlib
 import functools
 import threading
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ import dm_env
 
 from agents import checkpoint, display, run_folder, script
 from agents.config import Config
-from agents.supervised import cli, playing, training
+from agents.supervised import cli, experiment_folder, playing, training
 from agents.supervised import report as report_lib
 from probes import report
 
@@ -24,15 +23,16 @@ def run(streams: cli.Streams, argv: Sequence[str]) -> int | str:
   if isinstance(command, str):
     return command
   stop = script.stop_on_signals()
-  log.info('%s on %s: %d way(s), %d seed(s); folder: %s', command.experiment,
-           command.dataset.name, len(command.arms), len(command.arms[0].configs), command.folder)
-  command.folder.mkdir(parents=True, exist_ok=True)
-  with display.logging_to(command.folder / 'log.txt'):
+  about, folder = command.about, command.folder
+  log.info('%s on %s: %d way(s), %d seed(s); folder: %s', about.experiment, about.dataset,
+           len(about.ways), len(about.seeds), folder)
+  with run_folder.locked(folder), display.logging_to(folder / 'log.txt'):
+    experiment_folder.create(folder, about)
     try:
       return _run(streams, command, stop)
     except Exception as error:
       log.error('stopped: %s: %s; what was saved is in %s, go on with --resume',
-                type(error).__name__, error, command.folder)
+                type(error).__name__, error, folder)
       log.debug('the traceback', exc_info=error)
       return script.FAILED
 
@@ -68,15 +68,13 @@ def _run_arm(
     streams: cli.Streams, dataset: object, arm: cli.Arm, stop: threading.Event) -> bool:
   """Makes an arm's folders, trains its seeds, reports on each; False where it was stopped."""
   learn = _play if arm.configs[0].objective == _PLAYED else _learn
-  with contextlib.ExitStack() as stack:
-    for config, folder, stored in zip(arm.configs, arm.folders, arm.stored, strict=True):
-      stack.enter_context(run_folder.locked(folder))
-      run_id = stored['run_id'] if stored else run_folder.new_id()
-      run_folder.create(folder, config, run_id, stored)
-    if not learn(streams, dataset, arm, stop):
-      return False
-    for folder in arm.folders:
-      report.write_report(folder)
+  for config, folder, stored in zip(arm.configs, arm.folders, arm.stored, strict=True):
+    run_id = stored['run_id'] if stored else run_folder.new_id()
+    run_folder.create(folder, config, run_id, stored)
+  if not learn(streams, dataset, arm, stop):
+    return False
+  for folder in arm.folders:
+    report.write_report(folder)
   return True
 
 

@@ -20,7 +20,7 @@ def write(command: cli.Command) -> pathlib.Path:
   curves.csv has a row for each way, seed and task: the columns of the runs' results.csv. Beside
   each figure is a CSV of what it draws.
   """
-  row = experiments.EXPERIMENTS[command.experiment]
+  row = experiments.EXPERIMENTS[command.about.experiment]
   rows = {name: _rows(command, name) for name in ('results', 'trace', 'probes')}
   _write_csv(command.folder / 'curves.csv', rows['results'], command.arms[0].configs)
   # Flags may have turned off what a claim is about.
@@ -62,9 +62,9 @@ def _rows(command: cli.Command, file: str) -> dict[str, list[list[dict[str, str]
 
 def _save(drawn: figure_lib.Figure, folder: pathlib.Path, name: str) -> None:
   for kind in ('png', 'svg'):
-    aside = folder / f'.{name}.tmp'
-    drawn.savefig(aside, format=kind, dpi=120)
-    os.replace(aside, folder / f'{name}.{kind}')
+    path = folder / f'{name}.{kind}'
+    drawn.savefig(files.aside(path), format=kind, dpi=120)
+    os.replace(files.aside(path), path)
 
 
 def _text(
@@ -73,7 +73,7 @@ def _text(
   """report.md."""
   config = command.arms[0].configs[0]
   lines = [
-      f'# {command.experiment}', '', row.question, '',
+      f'# {command.about.experiment}', '', row.question, '',
       f'{config.agent}, {command.dataset.name}, stream `{config.task}` with '
       f'{", ".join(f"{name}={value}" for name, value in config.stream_parameters)}; '
       f'{config.run_length:,} updates; seeds {_listed(command.arms[0].configs)}.', '',

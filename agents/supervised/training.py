@@ -167,8 +167,7 @@ class Trainer:
   def run(self) -> bool:
     """Trains to the end; False where it was stopped before, which saves a checkpoint."""
     config, length = self._config, self._config.steps_per_task
-    if not self._step:
-      self._at_end_of(self._tasks(0))
+    self._at_end_of(self._newest_tasks())  # the first probe, or what a stop cut short
     for index in range(self._step // length, config.run_length // length):
       tasks = self._tasks(index)
       while self._step < (index + 1) * length and not self._stop.is_set():
@@ -178,11 +177,10 @@ class Trainer:
         break
       self._add_results(index, tasks)
       self._at_end_of(tasks)
-    finished = self._step >= config.run_length
-    if not finished and self._step > self._checkpointed:
-      self._save(self._tasks(self._step // length))
+    if self._step > self._checkpointed and self._stop.is_set():
+      self._save(self._newest_tasks())
     self._display.close()
-    return finished
+    return not self._stop.is_set()
 
   def _until_next(self, index: int) -> int:
     """Updates to the end of the task, or to what is traced or may be stopped before."""
@@ -201,6 +199,10 @@ class Trainer:
       found = transient.measure(
           self._prober(i).subject, _at(self._states, i).params, self._inputs(tasks, i), key)
       file.append(dict(iteration=index, frame=self._step, since_change=done, **found))
+
+  def _newest_tasks(self) -> Tasks:
+    """What the newest step was of."""
+    return self._tasks(max(self._step - 1, 0) // self._config.steps_per_task)
 
   def _tasks(self, index: int) -> Tasks:
     drawn = [lane.task(index) for lane in self._lanes]
@@ -235,11 +237,11 @@ class Trainer:
   def _at_end_of(self, tasks: Tasks) -> None:
     """Probes and checkpoints that are due."""
     config = self._config
-    if schedule.is_due(
-        config.probe_every, self._probes[0].last_frame, self._step, config.run_length):
-      for i, lane in enumerate(self._lanes):
+    for i, lane in enumerate(self._lanes):
+      if schedule.is_due(
+          config.probe_every, self._probes[i].last_frame, self._step, config.run_length):
         probing.probe(self._prober(i), _at(self._states, i), self._inputs(tasks, i), self._step,
-                      self._probes[i], lane.folder)
+                      self._probes[i], lane.folder, self._stop)
     if schedule.is_due(
         config.checkpoint_every, self._checkpointed, self._step, config.run_length):
       self._save(tasks)
