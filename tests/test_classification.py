@@ -12,6 +12,7 @@ import pytest
 
 from agents import actions, learner, losses, optimizers
 from agents import config as config_lib
+from agents.rlax_alone import rlax
 from networks import distributions
 from networks.types import Critic
 from replay import types
@@ -116,10 +117,18 @@ def problems(draw):
       discount_t=draw(hnp.arrays(np.float32, b, elements=st.floats(0, 1, width=32))))
 
 
+TARGETS = {  # ours, and its slow twin
+    'two_hot': (losses.two_hot, slow_two_hot),
+    'hl_gauss': (lambda value, atoms: losses.hl_gauss(value, atoms, 0.75, False),
+                 lambda value, atoms: slow_hl_gauss(value, atoms, 0.75))}
+
+
 @hypothesis.settings(max_examples=30, deadline=None)
 @hypothesis.given(problem=problems(), smoothing=st.sampled_from([0.0, 0.3]))
+@pytest.mark.parametrize('target', TARGETS)
 @WAYS
-def test_the_loss_is_its_slow_twin(wrap, problem, smoothing):
+def test_the_loss_is_its_slow_twin(wrap, target, problem, smoothing):
+  project, slow_project = TARGETS[target]
   transition = types.Transition(
       None, problem['a_tm1'], problem['r_t'], problem['discount_t'], None)
   q_t, selector = problem['values']
@@ -131,20 +140,45 @@ def test_the_loss_is_its_slow_twin(wrap, problem, smoothing):
     dims = range(len(actions_taken))
     bootstrap = np.mean([q_t[i, j, np.argmax(selector[i, j])] for j in dims])
     y = problem['r_t'][i] + problem['discount_t'][i] * bootstrap
-    target = np.array(slow_hl_gauss(y, ATOMS, 0.75)) * (1 - smoothing) + smoothing / 4
-    expected.append(np.mean([-target @ np.log(p[i, j, actions_taken[j]]) for j in dims]))
+    mixed = np.array(slow_project(y, ATOMS)) * (1 - smoothing) + smoothing / 4
+    expected.append(np.mean([-mixed @ np.log(p[i, j, actions_taken[j]]) for j in dims]))
     errors.append(y - np.mean([q_tm1[i, j, actions_taken[j]] for j in dims]))
 
   def loss(logits, q_tm1, transition, q_t, selector):
     returns = losses.expected_targets(transition, q_t, selector)
     return losses.classification(
-        Critic(q_tm1, logits), transition, returns,
-        lambda value: losses.hl_gauss(value, ATOMS, 0.75, False), smoothing)
+        Critic(q_tm1, logits), transition, returns, lambda value: project(value, ATOMS), smoothing)
 
   found = wrap(loss)(
       problem['logits'], q_tm1.astype(np.float32), transition, q_t, selector)
   np.testing.assert_allclose(found.losses, expected, rtol=1e-3, atol=1e-4)
   np.testing.assert_allclose(found.errors, errors, rtol=1e-3, atol=1e-4)
+
+
+@hypothesis.settings(max_examples=30, deadline=None)
+@hypothesis.given(problem=problems())
+@pytest.mark.parametrize('target', TARGETS)
+@WAYS
+def test_one_dimension_is_the_plain_loss_to_the_last_bit(wrap, target, problem):
+  logits, (q_t, selector) = problem['logits'][:, :1], problem['values'][:, :, :1]
+  a_tm1, r_t, discount_t = problem['a_tm1'][:, :1], problem['r_t'], problem['discount_t']
+  project = TARGETS[target][0]
+
+  def ours(logits, q_t, selector, a_tm1, r_t, discount_t):
+    transition = types.Transition(None, a_tm1, r_t, discount_t, None)
+    returns = losses.expected_targets(transition, q_t, selector)
+    return losses.classification(
+        Critic(q_t, logits), transition, returns, lambda value: project(value, ATOMS), 0.0).losses
+
+  def plain(logits, q_t, selector, a_tm1, r_t, discount_t):
+    def example(logits, q_t, selector, a_tm1, r_t, discount_t):
+      y = r_t + discount_t * q_t[jnp.argmax(selector)]
+      return rlax.categorical_cross_entropy(project(y, ATOMS), logits[a_tm1])
+    return jax.vmap(example)(
+        logits[:, 0], q_t[:, 0], selector[:, 0], a_tm1[:, 0], r_t, discount_t)
+
+  arguments = logits, q_t, selector, a_tm1, r_t, discount_t
+  np.testing.assert_array_equal(wrap(ours)(*arguments), wrap(plain)(*arguments))
 
 
 @pytest.mark.parametrize('agent, words, expected', [

@@ -128,12 +128,14 @@ def test_every_preset_is_in_these_tables():
   assert {row[1] for row in TABLE} == set(presets.PRESETS) - set(torsos)
 
 
-def params_of(agent, domain='atari', seed=0):
-  config = resolve(agent, domain)
+def params_of(agent, domain='atari', seed=0, pixels=False):
+  config = config_lib.resolve(
+      domain, 'test', agent, [], {}, observations='pixels' if pixels else 'state')
+  spec, shape, dtype = specs.BoundedArray((3,), np.float32, -1, 1), (24,), 'float32'
   if domain == 'atari':
     spec, shape, dtype = specs.DiscreteArray(NUM_ACTIONS), (4, 84, 84), 'uint8'
-  else:
-    spec, shape, dtype = specs.BoundedArray((3,), np.float32, -1, 1), (24,), 'float32'
+  elif pixels:
+    shape, dtype = (3, 84, 84, 3), 'uint8'
   network = learner.make_network(config, shape, dtype, actions.action_map(spec, config.bins))
   return network.init(jax.random.key(seed))
 
@@ -209,14 +211,24 @@ DRAWS = {
     'uniform_fan_in': lambda fan_in, fan_out: _uniform(np.sqrt(1 / fan_in)),
     'uniform_fan_out': lambda fan_in, fan_out: _uniform(np.sqrt(3 * 0.333 / fan_out)),
     'glorot_uniform': lambda fan_in, fan_out: _uniform(np.sqrt(6 / (fan_in + fan_out))),
+    # The normal distribution within two deviations has 0.8796 of its own.
+    'truncated_fan_in': lambda fan_in, fan_out: (2 / np.sqrt(fan_in), 0.8796 / np.sqrt(fan_in)),
     'narrow_fan_in': lambda fan_in, fan_out: _uniform(np.sqrt(np.sqrt(3) / fan_in)),
 }
 
 
 @pytest.mark.parametrize('domain, agent', [row[:2] for row in TABLE], ids=[r[1] for r in TABLE])
 def test_network_has_the_published_initial_distribution(domain, agent):
-  draw = DRAWS[resolve(agent, domain).initializer]
-  for module, tensors in params_of(agent, domain, seed=3).items():
+  check_draws(resolve(agent, domain).initializer, params_of(agent, domain, seed=3))
+
+
+def test_from_pixels_the_network_starts_as_sonnets():
+  check_draws('truncated_fan_in', params_of('decqn', 'control', seed=3, pixels=True))
+
+
+def check_draws(initializer, params):
+  draw = DRAWS[initializer]
+  for module, tensors in params.items():
     for name, value in tensors.items():
       value = np.asarray(value)
       if name == 'w':
