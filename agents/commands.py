@@ -91,7 +91,7 @@ def _resolve(domain: command_line.Domain, values: flags.FlagValues) -> Command:
       **settings, seed=values.seed, num_envs=values.num_envs,
       num_actors=values.num_actors,
       replay=values.replay or factory.default_kind())
-  rules.check_said(config, overrides)
+  rules.check_said([config], overrides)
   track = flag_reader.names(values.track)
   for name in track:
     if name not in sinks.TABLE:

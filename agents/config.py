@@ -12,8 +12,7 @@ from probes import random_target
 class Config:
   """Everything that decides what a run computes.
 
-  Lengths and periods of the run are in `unit`; those of learning say their own. The default of a
-  setting that is added is what runs did before it: so the config.json of an older one is read.
+  Lengths and periods of the run are in `unit`; those of learning say their own.
   """
   # What runs.
   domain: str  # atari, control, supervised

@@ -22,7 +22,7 @@ def read_flags(
   flags.DEFINE_bool('help', False, 'show this', short_name='h', flag_values=values)
   try:
     rest = values(argv)
-  except flags.Error as error:
+  except (flags.Error, ValueError) as error:  # the latter of --noname=value
     raise _refused(values, error) from None
   if values.help:
     return _help(values)
@@ -31,7 +31,7 @@ def read_flags(
   return values
 
 
-def _refused(values: flags.FlagValues, error: flags.Error) -> errors.UsageError:
+def _refused(values: flags.FlagValues, error: Exception) -> errors.UsageError:
   """What the library refuses, in the words of all other refusals."""
   if isinstance(error, flags.UnrecognizedFlagError):
     return errors.unknown('flag', error.flagname, set(values))

@@ -1,6 +1,7 @@
 """What run_probe.py does: probes of saved checkpoints, reports of one run or of several."""
 
 import pathlib
+import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -90,25 +91,27 @@ def run(argv: Sequence[str]) -> int | str:
   command = parse(argv)
   if isinstance(command, str):
     return command
-  stop = script.stop_on_signals()
   # All are looked at before the first is probed.
-  frames = {}
+  frames, stop = {}, threading.Event()
   if command.checkpoints:
     saved = [saved_run.read(folder) for folder in command.runs]
     frames = {one: _frames(one, command.checkpoints) for one in saved}
+    stop = script.stop_on_signals()
   whole, folders = True, []
   for one, wanted in frames.items():
     alone = len(command.runs) == 1 and command.out_dir
     folder = command.out_dir if alone else one.folder / command.name
     whole &= reprobing.probe(one, wanted, command.settings, folder, stop)
     if stop.is_set():
-      log.info('interrupted; what is probed is kept, and the same command goes on')
-      return script.INTERRUPTED
+      break
     log.info('report: %s', report.write_report(folder))
     folders.append(folder)
-  if len(command.runs) > 1:
+  if len(command.runs) > 1 and not stop.is_set():
     compared = comparison.write_comparison(folders or command.runs, command.out_dir)
     log.info('comparison: %s', compared)
+  if stop.is_set():
+    log.info('interrupted; what is probed is kept, and the same command goes on')
+    return script.INTERRUPTED
   return script.DONE if whole else script.FAILED
 
 

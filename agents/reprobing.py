@@ -63,6 +63,7 @@ def _prepare(out_dir: pathlib.Path, run: saved_run.SavedRun, config: Config) -> 
   if path.exists():
     try:
       there = dict(json.loads(path.read_text()))
+      there |= run_folder.as_json(run_folder.config_of(out_dir, there))
     except (ValueError, TypeError) as error:
       raise errors.UsageError(
           f'out_dir={out_dir}: its {path.name} must be one that was written here: {error}'

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,8 +70,9 @@ _IDLE = (
     (('hidden_size',), 'hidden_layers', lambda config: not config.hidden_layers),
     (('bins',), 'domain', lambda config: config.domain == 'atari'),
     (('eval_envs', 'eval_episodes', 'eval_epsilon', 'double', 'discount', 'n_step', 'reward_clip',
-      'steps_per_update', 'replay_capacity', 'min_replay_size', 'prioritized',
-      'exploration_epsilon_begin', 'exploration_epsilon_end', 'exploration_decay_steps'),
+      'steps_per_update', 'target_update_period', 'replay_capacity', 'min_replay_size',
+      'prioritized', 'exploration_epsilon_begin', 'exploration_epsilon_end',
+      'exploration_decay_steps'),
      'objective', lambda config: config.objective != 'q_learning'),
 )
 
@@ -96,13 +97,13 @@ def check(config: Any) -> None:
     _check_support(config)
 
 
-def check_said(config: Any, names: Iterable[str]) -> None:
-  """Raises UsageError where one of the fields `names`, which somebody set, says nothing."""
+def check_said(configs: Sequence[Any], names: Iterable[str]) -> None:
+  """Raises UsageError where a field of `names`, which somebody set, says nothing in any config."""
   for fields, other, is_idle in _IDLE:
     for name in fields:
-      if name in names and is_idle(config):
-        _refuse(config, name, f'says nothing where {other}={errors.shown(getattr(config, other))}; '
-                'leave it out')
+      if name in names and all(map(is_idle, configs)):
+        there = errors.shown(getattr(configs[0], other))
+        _refuse(configs[0], name, f'says nothing where {other}={there}; leave it out')
 
 
 def check_targets(config: Any, *targets: np.ndarray) -> None:
@@ -137,8 +138,8 @@ def _sizes(config: Any) -> None:
     _refuse(config, 'eval_length', 'must be at least 1 where eval_episodes=0')
   if config.eval_episodes and config.eval_envs > config.eval_episodes:
     _refuse(config, 'eval_envs', f'must be at most eval_episodes={config.eval_episodes}')
-  most = config.eval_length // config.units_per_step or math.inf
-  if config.eval_envs > max(most, 1):
+  most = max(1, config.eval_length // config.units_per_step)
+  if config.eval_length and config.eval_envs > most:
     _refuse(config, 'eval_envs', f'must be at most {most}, the agent steps of an evaluation of '
             f'eval_length={config.eval_length}')
 

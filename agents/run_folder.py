@@ -23,6 +23,10 @@ from probes import files
 CONFIG = 'config.json'
 ABOUT = ('run_id', 'versions', 'command_line', 'continued_with')  # what it holds beside settings
 _KINDS = {'versions': dict, 'command_line': list, 'continued_with': list}
+# Settings that came after the first runs, with a default that is what those did. A new one joins
+# here where that holds of it, so that older runs can go on and be probed.
+_LATER = ('num_actors', 'actor_epsilon', 'trace_steps', 'trace_every', 'initial_scale', 'eval_envs',
+          'eval_noise', 'compute_dtype')
 # A run may be made longer.
 MAY_CHANGE = ('run_length',)
 _PACKAGES = (
@@ -49,13 +53,6 @@ def check(folder: pathlib.Path, config: Config, resume: bool) -> dict[str, Any] 
     UsageError: the folder holds a run and `resume` is not asked for, or another config's run, or
       something that is no run, or cannot be written.
   """
-  try:
-    return _check(folder, config, resume)
-  except OSError as error:
-    raise errors.UsageError(f'run_dir={folder}: must be readable and writable: {error}') from None
-
-
-def _check(folder: pathlib.Path, config: Config, resume: bool) -> dict[str, Any] | None:
   stored = held(folder, CONFIG, 'a run', resume)
   if stored is None:
     return None
@@ -63,7 +60,7 @@ def _check(folder: pathlib.Path, config: Config, resume: bool) -> dict[str, Any]
     stored['run_id'] = str(stored['run_id'])
     stored |= {name: kind(stored[name]) for name, kind in _KINDS.items()}
   except (ValueError, KeyError, TypeError) as error:
-    raise _damaged(folder, CONFIG, 'a run', error) from None
+    raise damaged(folder, CONFIG, 'a run', error) from None
   _check_same(folder, stored, config)
   if checkpoint.newest(folder / 'checkpoints') is None and _was_trained(folder):
     raise errors.UsageError(
@@ -78,9 +75,16 @@ def held(
 
   Raises:
     UsageError: the folder holds a `what` and `resume` is not asked for, or something else, or it
-      cannot be written.
-    OSError: it cannot be read.
+      cannot be read or written.
   """
+  try:
+    return _held(folder, name, what, resume)
+  except OSError as error:
+    raise errors.UsageError(f'run_dir={folder}: must be readable and writable: {error}') from None
+
+
+def _held(
+    folder: pathlib.Path, name: str, what: str, resume: bool) -> dict[str, Any] | None:
   above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
   if not above.is_dir():
     raise errors.UsageError(f'run_dir={folder}: must be a folder; {above} is a file')
@@ -98,27 +102,25 @@ def held(
   try:
     return dict(json.loads((folder / name).read_text()))
   except (ValueError, TypeError) as error:
-    raise _damaged(folder, name, what, error) from None
+    raise damaged(folder, name, what, error) from None
 
 
-def _damaged(
+def damaged(
     folder: pathlib.Path, name: str, what: str, error: Exception) -> errors.UsageError:
+  """The error for a file of a folder that is not as it was written."""
   return errors.UsageError(
       f'run_dir={folder}: its {name} must be one that {what} wrote: {error!r}')
 
 
 def config_of(folder: pathlib.Path, stored: Mapping[str, Any]) -> Config:
-  """The Config that a config.json tells of, also one of an older version.
-
-  What it lacks are settings that came later, whose defaults are what runs did before.
+  """The Config that a config.json tells of, also one from before some settings came.
 
   Raises:
-    UsageError: a setting is not known here, or its value is no longer allowed.
+    UsageError: a setting is not known here or is missing, or its value is no longer allowed.
   """
-  fields = {field.name: field for field in dataclasses.fields(Config)}
-  strange = sorted(stored.keys() - fields.keys() - set(ABOUT))
-  missing = sorted(name for name, field in fields.items()
-                   if name not in stored and field.default is dataclasses.MISSING)
+  fields = {field.name for field in dataclasses.fields(Config)}
+  strange = sorted(stored.keys() - fields - set(ABOUT))
+  missing = sorted(fields - stored.keys() - set(_LATER))
   if strange or missing:
     told = [f'{what} {", ".join(names)}'
             for what, names in (('has', strange), ('lacks', missing)) if names]
@@ -128,7 +130,7 @@ def config_of(folder: pathlib.Path, stored: Mapping[str, Any]) -> Config:
         f'{" and ".join(told)} (written by {version})')
   try:
     return Config(**{name: frozen(stored[name]) for name in fields if name in stored})
-  except (errors.UsageError, TypeError) as error:
+  except (errors.UsageError, TypeError, AttributeError) as error:
     raise errors.UsageError(f'run_dir={folder}: its {CONFIG}: {error}') from None
 
 
@@ -165,7 +167,7 @@ def locked(
   """
   try:
     folder.mkdir(parents=True, exist_ok=True)
-  except OSError as error:
+  except (FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError) as error:
     raise errors.UsageError(f'run_dir={folder}: cannot be made: {error.strerror}') from None
   until = time.monotonic() + patience_s
   with open(folder / name, 'a') as file:

@@ -69,7 +69,7 @@ def stop_on_signals() -> threading.Event:
     del frame
     stop.set()
     signal.signal(number, signal.SIG_DFL)
-    display.log.info('stopping: saving first; once more to end at once')
+    display.log.info('stopping in good order; once more to end at once')
 
   for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, handle)

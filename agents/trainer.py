@@ -85,7 +85,10 @@ class Trainer:
                   'min_replay_size=%d; set less with --set', config.min_replay_size)
     steps = self._steps()
     num_updates = int(self._state.learner.num_updates)
+    is_late = self.frame == self._checkpointed and self._any_due()  # a stop had cut it short
     self._do_due()
+    if is_late and not self._stop.is_set():
+      self._save()  # its rows are the checkpoint's
     since = time.monotonic()
     while self.frame < config.run_length and not self._stop.is_set():
       progress = next(steps)
@@ -185,7 +188,7 @@ class Trainer:
         row['train_episode_return'])
     if not evaluation.num_episodes:
       log.warning('no episode of this evaluation came to its end, so that its return is of a part '
-                  'of one: set a larger eval_length, or fewer eval_envs')
+                  'of one: set a larger eval_length, or fewer eval_envs where it is above 1')
 
   def _trained(self) -> dict[str, Any]:
     """The columns that tell of training until now; starts the interval's means anew."""

@@ -65,8 +65,7 @@ def measure(
   arrays = {f'{name}_{field}': values
             for name, fit in fits.items() for field, values in fit._asdict().items()}
   for name, state in networks.items():
-    on_step()
-    found = states.measure(model, state, inputs, state_key, sizes.state)
+    found = states.measure(model, state, inputs, state_key, sizes.state, on_step)
     found.numbers.update(_compared(found.arrays, state.params, name, references))
     prefix = '' if name == 'agent' else f'{name}_'
     row |= {prefix + column: value for column, value in found.numbers.items()}

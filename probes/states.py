@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from networks import types
-from probes import alignment, batches, landscape, norms, ntk, spectrum, units
+from probes import alignment, batches, fitting, landscape, norms, ntk, spectrum, units
 from probes import subject as subject_lib
 from probes.subject import Inputs, State, Subject
 
@@ -24,8 +24,8 @@ class Measured(NamedTuple):
   arrays: dict[str, np.ndarray]
 
 
-def measure(subject: Subject, state: State, inputs: Inputs, key: jax.Array,
-            sizes: Sizes) -> Measured:
+def measure(subject: Subject, state: State, inputs: Inputs, key: jax.Array, sizes: Sizes,
+            on_step: fitting.OnStep = fitting.ignore) -> Measured:
   """Measures units, features, parameters, landscape and kernels; `key` is the network's noise."""
   batch = jax.tree.map(lambda leaf: leaf[:sizes.num_inputs], inputs.batch)
   data = subject_lib.shared(state, key), batch
@@ -33,13 +33,16 @@ def measure(subject: Subject, state: State, inputs: Inputs, key: jax.Array,
   gradient = subject_lib.gradient(subject.losses, params, data)
   rows = inputs.observations[:sizes.num_inputs]
   pieces = (
-      _units(subject.network, state.params, inputs.observations, key),
-      _features(subject.network, state.params, inputs.observations, key),
-      _gradients(subject.network, gradient, data[0].statistics, rows, key),
-      _parameters(state, params), _curvature(subject, params, data, key, sizes.lanczos_steps),
-      _kernels(subject, params, data, rows, sizes.trace_kernel))
+      lambda: _units(subject.network, state.params, inputs.observations, key),
+      lambda: _features(subject.network, state.params, inputs.observations, key),
+      lambda: _gradients(subject.network, gradient, data[0].statistics, rows, key),
+      lambda: _parameters(state, params),
+      lambda: _curvature(subject, params, data, key, sizes.lanczos_steps),
+      lambda: _kernels(subject, params, data, rows, sizes.trace_kernel))
   measured = Measured({}, {})
-  for numbers, arrays in pieces:
+  for piece in pieces:
+    on_step()
+    numbers, arrays = piece()
     measured.numbers.update(numbers)
     measured.arrays.update(arrays)
   return measured

@@ -24,7 +24,7 @@ SMALL = (
 
 
 class StopAfter(threading.Event):
-  """Set from its `count`-th look on."""
+  """Set after `count` looks."""
 
   def __init__(self, count):
     super().__init__()

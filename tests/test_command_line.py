@@ -44,6 +44,7 @@ ATARI = (
     (['--num_frames=-4'], r'num_frames=-4: must be at least 1'),
     (['--num_frames=1M'], r'num_frames=1M: must be a whole number'),
     (['--video=maybe'], r'video=maybe: must be true or false'),
+    (['--novideo=maybe'], r'.*novideo'),
     (['--actor_cpus=two'], r'actor_cpus=two: must be a number'),
     (['--num_frames=40000', '--set=run_length=80000'],
      r'set=run_length=80000: has a flag of its own, which is given too; leave one out'),
@@ -55,6 +56,7 @@ ATARI = (
     (['--set=activation=tan'], r'activation=tan: must be one of \w+, \w+'),
     (['--eval_frames=40', '--set=eval_envs=11'],
      r'eval_envs=11: must be at most 10, the agent steps of an evaluation of eval_length=40'),
+    (['--eval_frames=3', '--set=eval_envs=2'], r'eval_envs=2: must be at most 1'),
     (['--eval_frames=0'], r'eval_frames=0: must be at least 1 where eval_episodes=0'),
     (['--eval_frames=0', '--set=eval_episodes=-1'], r'eval_episodes=-1: must be at least 0'),
     (['--protocol=atari100k', '--set=eval_episodes=0'],
@@ -207,6 +209,7 @@ def test_a_run_from_before_a_setting_came_goes_on_with_its_default(finished, tmp
     (dict(new_setting=3), [], 'must be of a version with these settings; its config.json has '
      'new_setting (written by '),
     (dict(task=None), [], 'must be of a version with these settings; its config.json lacks task'),
+    (dict(task=None, num_critics=None), [], 'its config.json lacks num_critics, task (written by '),
     (dict(eval_envs=None), ['--set=eval_envs=2'],
      'belongs to another config: there eval_envs=1, here eval_envs=2')])
 def test_a_run_of_a_version_with_other_settings_is_refused(

@@ -13,7 +13,7 @@ from run_supervised import STREAMS
 from tests import runs
 
 # In one process, for what is run once.
-pytestmark = pytest.mark.xdist_group('playing')
+pytestmark = [pytest.mark.xdist_group('playing'), pytest.mark.usefixtures('own_signals')]
 
 TINY = (
     '--experiment=bandit(random=true)', '--num_tasks=2', '--steps_per_task=50', '--num_seeds=1',

@@ -42,15 +42,16 @@ def test_probes_change_nothing_that_training_computes(tmp_path):
       f'{row["frame"]}.npz' for row in rows}
 
 
-@pytest.mark.parametrize('looks, probed, saved', [(5, [], '0'), (145, ['0'], '100')])
+@pytest.mark.parametrize('looks, probed, saved', [(5, [], '0'), (160, ['0'], '100')])
 def test_a_probe_that_is_stopped_is_made_anew_when_the_run_goes_on(
     tmp_path, looks, probed, saved):
-  # A look at each timestep, six an episode, some around a probe, and 14 in one.
+  # A look at each timestep, six in an episode, and 24 in a probe, as in test_supervised.py.
   train(tmp_path / 'cut', 100, runs.StopAfter(looks))
   assert [row['frame'] for row in runs.rows(tmp_path / 'cut' / 'probes.csv')] == probed
   assert [path.name for path in (tmp_path / 'cut' / 'checkpoints').iterdir()] == [saved]
   whole, resumed = train(tmp_path / 'whole', 100), train(tmp_path / 'cut', 100)
   jax.tree.map(np.testing.assert_array_equal, whole, resumed)
+  train(tmp_path / 'cut', 100)  # which finds nothing to do
   rows = runs.rows(tmp_path / 'whole' / 'probes.csv')
   assert runs.rows(tmp_path / 'cut' / 'probes.csv') == rows and len(rows) == 4
 

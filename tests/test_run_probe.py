@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from safetensors import numpy as safetensors
 
-from agents import probe_cli, reprobing, saved_run, script
+from agents import probe_cli, reprobing, run_folder, saved_run, script
 from tests import runs
 
-pytestmark = pytest.mark.xdist_group('run_probe')  # one run for all
+pytestmark = [pytest.mark.xdist_group('run_probe'),  # one run for all
+              pytest.mark.usefixtures('own_signals')]
 PROBE = ('--set=probe_kind=labels', '--set=probe_steps=2')
 
 
@@ -152,6 +153,15 @@ def edit(**changes):
   return apply
 
 
+@pytest.mark.parametrize('name', ['double_dqn', 'double_dqn+ln', 'double_dqn+ln+wd'])
+def test_a_run_from_before_some_settings_came_is_read(name):
+  folder = runs.ROOT / 'results' / 'probes' / 'pong' / name
+  stored = json.loads((folder / 'config.json').read_text())
+  config = run_folder.config_of(folder, stored)
+  assert 'eval_envs' not in stored and config.eval_envs == 1
+  assert (config.batch_size, config.norm) == (stored['batch_size'], stored['norm'])
+
+
 @pytest.mark.parametrize('change, arguments, message', [
     (lambda folder: shutil.rmtree(folder / 'checkpoints'), [],
      'run_dir=.*run: must hold checkpoints; there is none'),
@@ -160,7 +170,9 @@ def edit(**changes):
     (edit(torso='vgg'), [], 'run_dir=.*config.json: torso=vgg: must be one of'),
     (edit(new_setting=1), [],
      r'must be of a version with these settings; its config.json has new_setting \(written by'),
-    (edit(domain=None, task=None), [], 'its config.json lacks domain, task'),
+    (edit(batch_size=None, double=None, eval_envs=None), [],
+     r'its config.json lacks batch_size, double \(written'),
+    (edit(intervention_parameters=[[1, 2]]), [], 'run_dir=.*: its config.json: '),
     (edit(), ['--checkpoint=70'], 'checkpoint=70: must be one that .* holds, 0, 50, 100'),
     (edit(), ['--checkpoint=last'], 'checkpoint=last: must be a whole number'),
     (edit(), ['--checkpoint='], 'checkpoint=: must be all, newest or frames'),
@@ -197,11 +209,11 @@ def test_a_comparison_replaces_no_other(run, copy, tmp_path, name):
     probe(f'--run_dir={run},{copy}', f'--out_dir={tmp_path}/file')
 
 
-@pytest.mark.parametrize('looks', [0, 9, 30])
+@pytest.mark.parametrize('looks', [0, 9, 40])
 def test_a_stopped_call_keeps_what_is_probed_and_goes_on(run, tmp_path, looks):
   saved = saved_run.read(run)
   assert reprobing.probe(saved, saved.frames, {}, tmp_path / 'cut', runs.StopAfter(looks))
-  assert len(runs.rows(tmp_path / 'cut' / 'probes.csv')) == looks // 15
+  assert len(runs.rows(tmp_path / 'cut' / 'probes.csv')) == looks // 25
   for out in ('cut', 'whole'):
     assert reprobing.probe(saved, saved.frames, {}, tmp_path / out, threading.Event())
   rows = runs.rows(tmp_path / 'cut' / 'probes.csv')

@@ -22,7 +22,7 @@ from run_supervised import STREAMS
 from tests import runs
 
 # In one process, for what is compiled and run once.
-pytestmark = pytest.mark.xdist_group('supervised')
+pytestmark = [pytest.mark.xdist_group('supervised'), pytest.mark.usefixtures('own_signals')]
 COUNT = 40
 
 
@@ -118,16 +118,23 @@ def test_step_sizes_side_by_side_are_those_of_agents_of_their_own(tmp_path):
   assert np.abs(found['params/dense1/w'][0] - found['params/dense1/w'][1]).max() > 0.1
 
 
-# A probe looks 14 times: before each of 3 steps on each of 2 targets of both networks, and twice.
-@pytest.mark.parametrize('looks', [0, 9, 15, 18, 25, 65])
-def test_an_interrupted_run_goes_on_to_the_same_end(tmp_path, monkeypatch, looks):
+# A probe looks 24 times: before each of 3 steps on each of 2 targets and before each of 6 parts, of
+# two networks. The first is cut in the middle, not at all, and the last one is cut.
+@pytest.mark.parametrize('looks, num_probes, last_task', [
+    (0, 0, ''), (9, 0, ''), (26, 1, ''), (29, 1, ''), (36, 1, '0'), (108, 3, '2')])
+def test_an_interrupted_run_goes_on_to_the_same_end(
+    tmp_path, monkeypatch, looks, num_probes, last_task):
   monkeypatch.setattr(training, '_MOST_STEPS', 7)
   changed = dict(trace_steps=9, trace_every=3, probe_every=20)
   whole, _ = train([lane(tmp_path / 'whole', 1, **changed)])
   _, finished = train([lane(tmp_path / 'cut', 1, **changed)], runs.StopAfter(looks))
   assert not finished
+  rows = runs.rows(tmp_path / 'cut' / 'results.csv')
+  assert len(runs.rows(tmp_path / 'cut' / 'probes.csv')) == num_probes
+  assert (rows[-1]['iteration'] if rows else '') == last_task
   resumed, finished = train([lane(tmp_path / 'cut', 1, **changed)])
   assert finished
+  train([lane(tmp_path / 'cut', 1, **changed)])  # which finds nothing to do
   for file, length in (('results.csv', 3), ('probes.csv', 4), ('trace.csv', 9)):
     rows = runs.rows(tmp_path / 'whole' / file)
     assert runs.rows(tmp_path / 'cut' / file) == rows and len(rows) == length
@@ -135,6 +142,22 @@ def test_an_interrupted_run_goes_on_to_the_same_end(tmp_path, monkeypatch, looks
   ends = leaves(whole), leaves(resumed)
   for name, tensor in ends[0].items():
     np.testing.assert_array_equal(tensor, ends[1][name])
+
+
+def test_of_seeds_side_by_side_those_are_probed_later_that_a_stop_left_out(tmp_path):
+  def lanes(name):
+    return [lane(tmp_path / name / f'seed{seed}', seed, probe_every=30, run_length=40)
+            for seed in (1, 2)]
+
+  train(lanes('whole'))
+  # The first of two probes at 0, and half of the second.
+  train(lanes('cut'), runs.StopAfter(1 + 24 + 1 + 12))
+  assert [len(runs.rows(tmp_path / 'cut' / f'seed{i}' / 'probes.csv')) for i in (1, 2)] == [1, 0]
+  for _ in range(2):
+    train(lanes('cut'))
+    for i in (1, 2):
+      rows = runs.rows(tmp_path / 'whole' / f'seed{i}' / 'probes.csv')
+      assert runs.rows(tmp_path / 'cut' / f'seed{i}' / 'probes.csv') == rows and len(rows) == 2
 
 
 def test_probes_leave_training_as_it_was(tmp_path):
@@ -240,6 +263,7 @@ def test_what_is_done_is_not_done_again(experiment):
     (['--sweep=learning_rate=1', '--sweep=learning_rate=2'], 'learning_rate is swept twice'),
     (['--set=eval_envs=2'], 'eval_envs=2: says nothing where objective=classification'),
     (['--set=double=true'], 'double=true: says nothing where objective=classification'),
+    (['--sweep=double=true,false'], 'double=true: says nothing where objective=classification'),
     (['--interventions=so'], 'distribution=hl_gauss: the outputs are classes already'),
     (['--experiment=target_offset', '--interventions=so'],
      r'v_max=10.0: must hold targets of up to 10\d\.\d+; set v_max=10\d'),
@@ -263,10 +287,10 @@ def test_bad_arguments_are_refused(tmp_path, arguments, message):
     (['--resume', '--experiment=random_labels'],
      'belongs to another experiment: there experiment=ways, here experiment=random_labels'),
     (['--resume', '--num_seeds=1'],
-     'is an experiment of seeds 1, 2; more may join it, but here 2 would be missing'),
-    (['--resume', '--seed=2'], 'of seeds 1, 2; more may join it, but here 1 would be missing'),
+     'has seeds that are not asked for here, and that its report would lose: 2'),
+    (['--resume', '--seed=2'], 'its report would lose: 1'),
     (['--resume', '--interventions=ln'],
-     r'of ways none, ln, l2, ln\+l2; .* here none, l2, ln\+l2 would be missing')])
+     r'has ways that are not asked for here, .* would lose: none, l2, ln\+l2')])
 def test_a_folder_that_holds_an_experiment_is_not_overwritten(experiment, arguments, message):
   before = {path: path.read_bytes() for path in experiment.rglob('*') if path.is_file()}
   argv = ['run', '--experiment=ways', f'--run_dir={experiment}', *SMALL, *arguments]
@@ -288,7 +312,9 @@ def test_a_folder_of_other_files_is_not_written_to(experiment, tmp_path, resume)
 @pytest.mark.parametrize('text, message', [
     ('{"ways": ', 'its experiment.json must be one that an experiment wrote'),
     ('[1]', 'its experiment.json must be one that an experiment wrote'),
-    ('{"experiment": "ways"}', 'belongs to another experiment: there dataset=None')])
+    ('{"experiment": "ways", "dataset": "mnist_5k"}', 'must be one that an experiment wrote'),
+    ('{"experiment": "ways", "dataset": "mnist_5k", "ways": 3, "seeds": []}',
+     'must be one that an experiment wrote')])
 def test_a_damaged_experiment_is_refused(tmp_path, text, message):
   (tmp_path / 'experiment.json').write_text(text)
   with pytest.raises(ValueError, match=message):
@@ -356,6 +382,13 @@ def test_every_experiment_of_the_table_can_be_asked_for(tmp_path, name, size):
     ('datasets', 'cifar10'), ('interventions', 'redo: ')])
 def test_tables_are_listed(table, some):
   assert some in cli.parse(STREAMS, ['run', f'--list={table}'])
+
+
+def test_a_setting_may_be_one_of_some_ways_alone(tmp_path):
+  command = cli.parse(STREAMS, [
+      'run', '--experiment=bandit', f'--run_dir={tmp_path}/run', '--set=num_atoms=51'])
+  found = {arm.configs[0].distribution: arm.configs[0].num_atoms for arm in command.arms}
+  assert found.keys() > {'none'} and set(found.values()) == {51}
 
 
 def test_a_sweep_is_a_way_for_each_combination(tmp_path):

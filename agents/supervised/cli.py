@@ -122,6 +122,9 @@ def parse(streams: Streams, argv: Sequence[str]) -> Command | str:
   built = tuple(
       _arm(label, arm, row, values, parameters, (streams, dataset), folder)
       for label, arm in arms.items())
+  swept = (word.partition('=')[0] for word in values.sweep)
+  rules.check_said(
+      [arm.configs[0] for arm in built], {*config_lib.parse_overrides(values.set), *swept})
   return Command(about, built, folder, dataset)
 
 
@@ -236,7 +239,6 @@ def _arm(
       probe_every=steps * _tasks_between(
           values, 'probe_every_tasks', max(1, num_tasks // row.probes) if row.probes else 0),
       checkpoint_every=steps * _tasks_between(values, 'checkpoint_every_tasks', 10))
-  rules.check_said(config, config_lib.parse_overrides(values.set))
   # A stream that ends says so before anything is built.
   rules.check_targets(config, *(stream.task(index).targets for index in (0, num_tasks - 1)))
   configs = tuple(dataclasses.replace(config, seed=values.seed + i) for i in range(size.num_seeds))

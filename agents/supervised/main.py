@@ -27,7 +27,7 @@ def run(streams: cli.Streams, argv: Sequence[str]) -> int | str:
   log.info('%s on %s: %d way(s), %d seed(s); folder: %s', about.experiment, about.dataset,
            len(about.ways), len(about.seeds), folder)
   with run_folder.locked(folder), display.logging_to(folder / 'log.txt'):
-    experiment_folder.create(folder, about)
+    experiment_folder.claim(folder, about)
     try:
       return _run(streams, command, stop)
     except Exception as error:
@@ -46,6 +46,7 @@ def _run(streams: cli.Streams, command: cli.Command, stop: threading.Event) -> i
                command.folder)
       return script.INTERRUPTED
   log.info('report: %s', report_lib.write(command))
+  experiment_folder.finish(command.folder, command.about)
   return script.DONE
 
 

@@ -167,7 +167,10 @@ class Trainer:
   def run(self) -> bool:
     """Trains to the end; False where it was stopped before, which saves a checkpoint."""
     config, length = self._config, self._config.steps_per_task
-    self._at_end_of(self._newest_tasks())  # the first probe, or what a stop cut short
+    is_late = self._step == self._checkpointed and self._probes_due()  # a stop had cut them short
+    self._do_due()
+    if is_late and not self._stop.is_set():
+      self._save()  # their rows are the checkpoint's
     for index in range(self._step // length, config.run_length // length):
       tasks = self._tasks(index)
       while self._step < (index + 1) * length and not self._stop.is_set():
@@ -176,9 +179,9 @@ class Trainer:
       if self._step < (index + 1) * length:
         break
       self._add_results(index, tasks)
-      self._at_end_of(tasks)
-    if self._step > self._checkpointed and self._stop.is_set():
-      self._save(self._newest_tasks())
+      self._do_due()
+    if self._stop.is_set() and self._step > self._checkpointed:
+      self._save()
     self._display.close()
     return not self._stop.is_set()
 
@@ -234,17 +237,24 @@ class Trainer:
     log.info('%s: %s', f'{self._step:,} {self._config.unit}', ', '.join(
         f'{name} {float(jnp.mean(values)):.4g}' for name, values in sorted(ends.items())))
 
-  def _at_end_of(self, tasks: Tasks) -> None:
-    """Probes and checkpoints that are due."""
-    config = self._config
-    for i, lane in enumerate(self._lanes):
-      if schedule.is_due(
-          config.probe_every, self._probes[i].last_frame, self._step, config.run_length):
-        probing.probe(self._prober(i), _at(self._states, i), self._inputs(tasks, i), self._step,
-                      self._probes[i], lane.folder, self._stop)
+  def _do_due(self) -> None:
+    """Probes and checkpoints that are due after the newest step."""
+    config, due = self._config, self._probes_due()
+    tasks = self._newest_tasks() if due else None
+    for i in due:
+      if not self._stop.is_set():
+        probing.probe(
+            self._prober(i), _at(self._states, i), self._inputs(tasks, i), self._step,
+            self._probes[i], self._lanes[i].folder, self._stop)
     if schedule.is_due(
         config.checkpoint_every, self._checkpointed, self._step, config.run_length):
-      self._save(tasks)
+      self._save()
+
+  def _probes_due(self) -> list[int]:
+    """Lanes whose probe is due."""
+    config = self._config
+    return [i for i, probes in enumerate(self._probes) if schedule.is_due(
+        config.probe_every, probes.last_frame, self._step, config.run_length)]
 
   def _inputs(self, tasks: Tasks, i: int) -> Inputs:
     """The task's first examples."""
@@ -254,7 +264,8 @@ class Trainer:
     return Inputs(inputs[:config.probe_observations],
                   objectives.Example(inputs[:count], np.asarray(tasks.targets[i, :count])))
 
-  def _save(self, tasks: Tasks) -> None:
+  def _save(self) -> None:
+    tasks = self._newest_tasks()
     for i, lane in enumerate(self._lanes):
       root = lane.folder / 'checkpoints'
       counters = dict(sums=self._sums[i], rows=dict(
