@@ -362,12 +362,12 @@ def test_the_protocol_gives_the_lengths():
   assert config.eval_every == config.probe_every == config.checkpoint_every == 1_000_000
 
 
-def test_a_flag_is_stronger_than_the_protocol_and_set_stronger_than_a_flag():
+def test_a_flag_and_set_are_stronger_than_the_protocol():
   flags = ('--protocol=atari100k', '--num_frames=1000', '--eval_frames=0', '--probe_every_frames=0')
   config = atari(*flags)
   assert (config.run_length, config.eval_length, config.probe_every) == (1000, 0, 0)
   assert (config.eval_episodes, config.checkpoint_every) == (100, 40_000)
-  config = atari(*flags, '--set=run_length=2000', '--set=eval_episodes=3')
+  config = atari(flags[0], '--set=run_length=2000', '--set=eval_episodes=3')
   assert (config.run_length, config.eval_episodes) == (2000, 3)
 
 
