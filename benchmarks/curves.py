@@ -42,8 +42,9 @@ def collect(run: pathlib.Path, folder: pathlib.Path) -> tuple[str, str, list[dic
     if (run / file).exists() and run.resolve() != target.resolve():
       shutil.copyfile(run / file, target / file)
   # A path of the machine that ran it says nothing to others.
-  flags = [word for word in config['command_line'][1:] if not word.startswith('--run_dir')]
-  config['command_line'] = ['python', *flags]
+  for start in (config, *config['continued_with']):
+    flags = [word for word in start['command_line'][1:] if not word.startswith('--run_dir')]
+    start['command_line'] = ['python', *flags]
   (target / 'config.json').write_text(json.dumps(config, indent=2) + '\n')
   return config['task'], name, metrics.read_rows(run / 'results.csv')
 
