@@ -43,8 +43,8 @@ def test_a_parameter_sets_its_field_or_the_mechanism():
   assert dict(config.intervention_parameters)['l2.strength'] == 0.25
 
 
-def test_set_is_stronger_than_a_parameter_and_than_a_field():
-  assert dict(resolve('l2(strength=1)', **{'l2.strength': '2'}).intervention_parameters) == {
+def test_set_is_stronger_than_a_default_and_than_a_field():
+  assert dict(resolve('l2', **{'l2.strength': '2'}).intervention_parameters) == {
       'l2.scope': 'all', 'l2.strength': 2.0}
   assert resolve('wd', weight_decay=0.5).weight_decay == 0.5
   assert resolve('wd', **{'wd.strength': '0.25'}).weight_decay == 0.25
