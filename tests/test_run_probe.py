@@ -234,7 +234,7 @@ def test_a_signal_ends_a_probe_at_once(run, tmp_path):
 @pytest.mark.parametrize('name', ['run_probe.py', 'run_supervised.py', 'run_control.py'])
 def test_a_signal_before_anything_is_done_says_nothing(name, tmp_path):
   process = runs.start(name, f'--run_dir={tmp_path}/run')
-  # Python has begun to read the script once it no longer ignores what would end it.
+  # NumPy is among what is imported after a script has said that it is to end in silence.
   runs.wait_for(lambda: b'numpy' in pathlib.Path(f'/proc/{process.pid}/maps').read_bytes(), process)
   process.send_signal(signal.SIGINT)
   status, out, err = runs.finish(process)

@@ -131,6 +131,8 @@ class Trainer:
     self._config = config = lanes[0].config
     self._prober = functools.cache(
         lambda i: probing.make(lanes[i].config, program.model_of(lanes[i].config)))
+    # What trains on a task, is probed on it and saves it asks for the same one, in that order.
+    self._tasks = functools.lru_cache(maxsize=1)(self._draw)
     self._scalars = tuple(map(jnp.array, zip(*(_scalars(lane.config) for lane in lanes),
                                              strict=True)))
     self._keys = jnp.stack([parts_lib.key(lane.config, parts_lib.ACT) for lane in lanes])
@@ -207,7 +209,7 @@ class Trainer:
     """What the newest step was of."""
     return self._tasks(max(self._step - 1, 0) // self._config.steps_per_task)
 
-  def _tasks(self, index: int) -> Tasks:
+  def _draw(self, index: int) -> Tasks:
     drawn = [lane.task(index) for lane in self._lanes]
     return Tasks(
         jnp.stack([task.inputs[:, None] for task in drawn]),
@@ -239,13 +241,12 @@ class Trainer:
 
   def _do_due(self) -> None:
     """Probes and checkpoints that are due after the newest step."""
-    config, due = self._config, self._probes_due()
-    tasks = self._newest_tasks() if due else None
-    for i in due:
+    config = self._config
+    for i in self._probes_due():
       if not self._stop.is_set():
         probing.probe(
-            self._prober(i), _at(self._states, i), self._inputs(tasks, i), self._step,
-            self._probes[i], self._lanes[i].folder, self._stop)
+            self._prober(i), _at(self._states, i), self._inputs(self._newest_tasks(), i),
+            self._step, self._probes[i], self._lanes[i].folder, self._stop)
     if schedule.is_due(
         config.checkpoint_every, self._checkpointed, self._step, config.run_length):
       self._save()
