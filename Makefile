@@ -37,7 +37,7 @@ run: $(READY)  ## train on Pong with LayerNorm and weight decay, then write the 
 test: $(READY)  ## run the tests (TEST_FLAGS=... for pytest)
 	.venv/bin/python $(pytest) -m 'not slow' $(TEST_FLAGS)
 
-test-slow: $(READY)  ## run the tests that take minutes
+test-slow: $(READY)  ## run the tests that take minutes, or tell once more what others do
 	.venv/bin/python $(pytest) -m slow $(TEST_FLAGS)
 
 test-open: .venv-open/ready  ## run the tests on the newest JAX and NumPy 2, without TensorFlow and Reverb

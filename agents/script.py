@@ -40,9 +40,13 @@ def main(argv: Sequence[str], run: Callable[[Sequence[str]], int | str]) -> int:
     return DONE
   except ValueError as error:
     status, cause = BAD_ARGUMENT, str(error)
-  except (OSError, replay_types.ReplayError, checkpoint.CheckpointError,
+  except (OSError, MemoryError, replay_types.ReplayError, checkpoint.CheckpointError,
           errors.RunError) as error:
     status, cause = FAILED, f'{type(error).__name__}: {error}'
+  except RuntimeError as error:
+    if not str(error).startswith('RESOURCE_EXHAUSTED'):  # XLA's word for memory
+      raise
+    status, cause = FAILED, f"{error} The device's memory must hold it: set less"
   print(f'{pathlib.Path(argv[0]).name}: {_one_line(cause)}', file=sys.stderr)
   return status
 

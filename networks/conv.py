@@ -37,7 +37,11 @@ def _form(x: jax.Array, w: jax.Array, stride: int):
 
 
 class Conv2D(hk.Module):
-  """A convolution of square kernels, with hk.Conv2D's parameters and paddings."""
+  """A convolution of square kernels, with hk.Conv2D's parameters and paddings.
+
+  Raises:
+    ValueError: nothing is left of the image, which is smaller than the kernel.
+  """
 
   def __init__(
       self, channels: int, kernel: int, stride: int, padding: str,
@@ -54,6 +58,10 @@ class Conv2D(hk.Module):
     pads = jax.lax.padtype_to_pads(
         x.shape[1:3], (self._kernel,) * 2, (self._stride,) * 2, self._padding)
     x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+    if min(x.shape[1:3]) < self._kernel:
+      raise ValueError(
+          f'torso: its {self.name} needs {self._kernel}x{self._kernel} pixels and gets '
+          f'{x.shape[1]}x{x.shape[2]}; images must be larger, or the torso one for small images')
     y = _form(x, w, self._stride)(x, w, self._stride)
     if not self._with_bias:
       return y

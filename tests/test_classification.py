@@ -1,5 +1,6 @@
 """Regression as classification: targets on atoms by hand and against NumPy, and what it is for."""
 
+import functools
 import math
 
 import hypothesis
@@ -123,12 +124,24 @@ TARGETS = {  # ours, and its slow twin
                  lambda value, atoms: slow_hl_gauss(value, atoms, 0.75))}
 
 
+@functools.cache  # One function for all examples is compiled once.
+def loss_towards(target, smoothing):
+  project = TARGETS[target][0]
+
+  def loss(logits, q_tm1, transition, q_t, selector):
+    returns = losses.expected_targets(transition, q_t, selector)
+    return losses.classification(
+        Critic(q_tm1, logits), transition, returns, lambda value: project(value, ATOMS), smoothing)
+
+  return loss
+
+
 @hypothesis.settings(max_examples=30, deadline=None)
 @hypothesis.given(problem=problems(), smoothing=st.sampled_from([0.0, 0.3]))
 @pytest.mark.parametrize('target', TARGETS)
 @WAYS
 def test_the_loss_is_its_slow_twin(wrap, target, problem, smoothing):
-  project, slow_project = TARGETS[target]
+  slow_project = TARGETS[target][1]
   transition = types.Transition(
       None, problem['a_tm1'], problem['r_t'], problem['discount_t'], None)
   q_t, selector = problem['values']
@@ -144,15 +157,22 @@ def test_the_loss_is_its_slow_twin(wrap, target, problem, smoothing):
     expected.append(np.mean([-mixed @ np.log(p[i, j, actions_taken[j]]) for j in dims]))
     errors.append(y - np.mean([q_tm1[i, j, actions_taken[j]] for j in dims]))
 
-  def loss(logits, q_tm1, transition, q_t, selector):
-    returns = losses.expected_targets(transition, q_t, selector)
-    return losses.classification(
-        Critic(q_tm1, logits), transition, returns, lambda value: project(value, ATOMS), smoothing)
-
-  found = wrap(loss)(
+  found = wrap(loss_towards(target, smoothing))(
       problem['logits'], q_tm1.astype(np.float32), transition, q_t, selector)
   np.testing.assert_allclose(found.losses, expected, rtol=1e-3, atol=1e-4)
   np.testing.assert_allclose(found.errors, errors, rtol=1e-3, atol=1e-4)
+
+
+@functools.cache
+def plain_loss_towards(target):
+  """The same for one dimension, by rlax."""
+  project = TARGETS[target][0]
+
+  def example(logits, transition, q_t, selector):
+    y = transition.r_t + transition.discount_t * q_t[jnp.argmax(selector)]
+    return rlax.categorical_cross_entropy(project(y, ATOMS), logits[transition.a_tm1])
+
+  return jax.vmap(example)
 
 
 @hypothesis.settings(max_examples=30, deadline=None)
@@ -161,24 +181,12 @@ def test_the_loss_is_its_slow_twin(wrap, target, problem, smoothing):
 @WAYS
 def test_one_dimension_is_the_plain_loss_to_the_last_bit(wrap, target, problem):
   logits, (q_t, selector) = problem['logits'][:, :1], problem['values'][:, :, :1]
-  a_tm1, r_t, discount_t = problem['a_tm1'][:, :1], problem['r_t'], problem['discount_t']
-  project = TARGETS[target][0]
-
-  def ours(logits, q_t, selector, a_tm1, r_t, discount_t):
-    transition = types.Transition(None, a_tm1, r_t, discount_t, None)
-    returns = losses.expected_targets(transition, q_t, selector)
-    return losses.classification(
-        Critic(q_t, logits), transition, returns, lambda value: project(value, ATOMS), 0.0).losses
-
-  def plain(logits, q_t, selector, a_tm1, r_t, discount_t):
-    def example(logits, q_t, selector, a_tm1, r_t, discount_t):
-      y = r_t + discount_t * q_t[jnp.argmax(selector)]
-      return rlax.categorical_cross_entropy(project(y, ATOMS), logits[a_tm1])
-    return jax.vmap(example)(
-        logits[:, 0], q_t[:, 0], selector[:, 0], a_tm1[:, 0], r_t, discount_t)
-
-  arguments = logits, q_t, selector, a_tm1, r_t, discount_t
-  np.testing.assert_array_equal(wrap(ours)(*arguments), wrap(plain)(*arguments))
+  transition = types.Transition(
+      None, problem['a_tm1'][:, :1], problem['r_t'], problem['discount_t'], None)
+  ours = wrap(loss_towards(target, 0.0))(logits, q_t, transition, q_t, selector).losses
+  plain = wrap(plain_loss_towards(target))(
+      logits[:, 0], transition._replace(a_tm1=transition.a_tm1[:, 0]), q_t[:, 0], selector[:, 0])
+  np.testing.assert_array_equal(ours, plain)
 
 
 @pytest.mark.parametrize('agent, words, expected', [

@@ -102,8 +102,9 @@ def test_a_run_has_the_frames_and_updates_of_one_process(tmp_path):
 
 
 @pytest.mark.parametrize('victim', [
-  'server', 'learner', 'stopped server', 'wedged server',
-  *(pytest.param(name, marks=pytest.mark.slow) for name in ('evaluator', 'actor-0'))])
+  'server', 'learner', 'wedged server',
+  *(pytest.param(name, marks=pytest.mark.slow)
+    for name in ('stopped server', 'evaluator', 'actor-0'))])
 def test_a_death_changes_no_count(tmp_path, monkeypatch, victim):
   monkeypatch.setattr(job, 'DEADLINE_SECONDS', 2.0)
   monkeypatch.setattr(reverb_client, '_WEDGED_SECONDS', 3.0)

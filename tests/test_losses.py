@@ -1,5 +1,7 @@
 """TD errors by hand and against a NumPy twin, jitted and not, for one and many dimensions."""
 
+import functools
+
 import hypothesis
 import hypothesis.extra.numpy as hnp
 import hypothesis.strategies as st
@@ -73,12 +75,16 @@ def test_equals_loops_in_numpy(wrap, problem):
   np.testing.assert_allclose(errors, expected, rtol=1e-4, atol=1e-3)
 
 
+# One function for all examples is compiled once.
+double_q_learning = jax.vmap(rlax.double_q_learning)
+
+
 @hypothesis.given(problems())
 @WAYS
 def test_one_dimension_is_double_q_learning_to_the_last_bit(wrap, problem):
   q_tm1, value, selector, actions, rewards, discounts = problem
   q_tm1, value, selector, actions = q_tm1[:, :1], value[:, :1], selector[:, :1], actions[:, :1]
-  plain = wrap(jax.vmap(rlax.double_q_learning))(
+  plain = wrap(double_q_learning)(
       q_tm1[:, 0], actions[:, 0], rewards, discounts, value[:, 0], selector[:, 0])
   factored = wrap(losses.td_errors)(q_tm1, batch(actions, rewards, discounts), value, selector)
   np.testing.assert_array_equal(factored, plain)
@@ -348,14 +354,16 @@ def test_losses_of_errors_by_hand(name, expected):
   np.testing.assert_allclose(losses.ERROR_LOSSES[name](np.array([0.5, -2.0])), expected)
 
 
+@functools.cache
+def gradient_of_errors(name):
+  return jax.grad(lambda errors, weights: (weights * losses.ERROR_LOSSES[name](errors)).mean())
+
+
 @hypothesis.given(errors=hnp.arrays(np.float32, 4, elements=st.floats(-50, 50, width=32)),
                   weights=hnp.arrays(np.float32, 4, elements=st.floats(0, 1, width=32)))
 @pytest.mark.parametrize('name', losses.ERROR_LOSSES)
 @WAYS
 def test_losses_of_errors_and_their_gradients_equal_loops_in_numpy(wrap, name, errors, weights):
-  def loss(errors):
-    return (weights * losses.ERROR_LOSSES[name](errors)).mean()
-
   values, gradients = [], []
   for error, weight in zip(errors.astype(float), weights.astype(float), strict=True):
     half = error * error / 2
@@ -369,18 +377,15 @@ def test_losses_of_errors_and_their_gradients_equal_loops_in_numpy(wrap, name, e
       values.append(half)
       gradients.append(min(max(weight * error / 4, -1 / 4), 1 / 4))
   np.testing.assert_allclose(wrap(losses.ERROR_LOSSES[name])(errors), values, rtol=1e-5, atol=1e-6)
-  np.testing.assert_allclose(wrap(jax.grad(loss))(errors), gradients, rtol=1e-5, atol=1e-6)
+  np.testing.assert_allclose(
+      wrap(gradient_of_errors(name))(errors, weights), gradients, rtol=1e-5, atol=1e-6)
 
 
 def test_clipped_errors_count_their_weights_before_the_clipping():
   # dqn_zoo clips the gradient of mean(weights * errors^2 / 2) to 1 / batch_size each.
   errors, weights = np.array([0.5, -3.0, 3.0, 8.0]), np.array([1.0, 1.0, 0.25, 0.25])
-
-  def loss(errors, name):
-    return (weights * losses.ERROR_LOSSES[name](errors)).mean()
-
-  gradient = jax.grad(loss)(errors, 'clipped')
+  gradient = gradient_of_errors('clipped')(errors, weights)
   np.testing.assert_allclose(4 * gradient, [0.5, -1.0, 0.75, 1.0], rtol=1e-6)
   # Huber's clips before.
-  gradient = jax.grad(loss)(errors, 'huber')
+  gradient = gradient_of_errors('huber')(errors, weights)
   np.testing.assert_allclose(4 * gradient, [0.5, -1.0, 0.25, 0.25], rtol=1e-6)

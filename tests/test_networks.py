@@ -206,3 +206,9 @@ def test_activations_are_their_definitions():
   for name, y in expected.items():
     # jax.nn.gelu is the approximation by tanh, within 5e-4 of the definition.
     np.testing.assert_allclose(layers.ACTIVATIONS[name](x), y, atol=1e-3, rtol=0)
+
+
+def test_images_that_a_kernel_does_not_fit_are_refused():
+  with pytest.raises(ValueError, match='torso: its conv3 needs 3x3 pixels and gets 2x2; images'):
+    q_network.make(torso='nature', observation_shape=(1, 28, 28, 1), observation_dtype='uint8',
+                   head=heads.Head(1, 2), style=layers.Style())

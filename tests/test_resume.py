@@ -53,7 +53,7 @@ def test_another_seed_is_another_run(uninterrupted, tmp_path):
 
 
 @pytest.mark.parametrize('seed, replay', [
-    (0, 'local'), (0, 'device'),
+    (0, 'local'), pytest.param(0, 'device', marks=pytest.mark.slow),
     *(pytest.param(seed, 'local', marks=pytest.mark.slow) for seed in range(1, 20))])
 def test_killed_at_a_random_moment_and_continued_it_is_the_same_run(
     uninterrupted, tmp_path, seed, replay):
@@ -71,7 +71,8 @@ def test_killed_at_a_random_moment_and_continued_it_is_the_same_run(
   assert_same_run(folder, uninterrupted)
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('number', [
+    pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_interrupted_it_saves_reports_and_goes_on(uninterrupted, tmp_path, number):
   folder = tmp_path / 'interrupted'
   flags = (*runs.SMALL, f'--run_dir={folder}')

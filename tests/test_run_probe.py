@@ -209,7 +209,8 @@ def test_a_comparison_replaces_no_other(run, copy, tmp_path, name):
     probe(f'--run_dir={run},{copy}', f'--out_dir={tmp_path}/file')
 
 
-@pytest.mark.parametrize('looks', [0, 9, 40])
+@pytest.mark.parametrize('looks', [
+    *(pytest.param(looks, marks=pytest.mark.slow) for looks in (0, 9)), 40])
 def test_a_stopped_call_keeps_what_is_probed_and_goes_on(run, tmp_path, looks):
   saved = saved_run.read(run)
   assert reprobing.probe(saved, saved.frames, {}, tmp_path / 'cut', runs.StopAfter(looks))

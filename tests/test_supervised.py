@@ -121,7 +121,9 @@ def test_step_sizes_side_by_side_are_those_of_agents_of_their_own(tmp_path):
 # A probe looks 24 times: before each of 3 steps on each of 2 targets and before each of 6 parts, of
 # two networks. The first is cut in the middle, not at all, and the last one is cut.
 @pytest.mark.parametrize('looks, num_probes, last_task', [
-    (0, 0, ''), (9, 0, ''), (26, 1, ''), (29, 1, ''), (36, 1, '0'), (108, 3, '2')])
+    (9, 0, ''), (29, 1, ''), (108, 3, '2'),
+    *(pytest.param(*row, marks=pytest.mark.slow)
+      for row in ((0, 0, ''), (26, 1, ''), (36, 1, '0')))])
 def test_an_interrupted_run_goes_on_to_the_same_end(
     tmp_path, monkeypatch, looks, num_probes, last_task):
   monkeypatch.setattr(training, '_MOST_STEPS', 7)
@@ -248,6 +250,9 @@ def test_what_is_done_is_not_done_again(experiment):
     (['--data_dir=/nowhere'], 'data_dir=/nowhere: no such folder'),
     (['--num_tasks=0'], 'num_tasks=0: must be at least 1'),
     (['--num_seeds=0'], 'num_seeds=0: must be at least 1'),
+    (['--seed=2147483647', '--num_seeds=2'],
+     'num_seeds=2: must be at most 1, since seed=2147483647 is the first'),
+    (['--seed=2147483648'], 'seed=2147483648: must be from 0 to 2147483647'),
     (['--subset=9999'], 'subset=9999: must be at most 5000, the images of mnist_5k'),
     (['--set=steps_per_task=7'], 'set=steps_per_task: has a flag of its own'),
     (['--experiment=parameter_scale', '--set=initial_scale=3'],
