@@ -1,12 +1,13 @@
 """The arithmetic and the order of the benchmarks; what they measure is for `make bench` to say."""
 
 import math
+import subprocess
 import sys
 
 import pytest
 
 from agents import config as config_lib
-from benchmarks import compare, growth, speeds
+from benchmarks import compare, growth, speeds, startup
 
 _ECHO = '''
 import json, pathlib, sys
@@ -73,3 +74,11 @@ def test_rates_repeats_and_closes():
 
   rates = speeds.rates(work(), seconds=0.01, repeats=3)
   assert len(rates) == 3 and min(rates) > 7 / 0.01 and closed == [True]
+
+
+def test_starts_are_timed_by_turns_and_to_their_end(tmp_path):
+  rows = startup.measure({'help': startup.commands()['help']}, rounds=2)
+  row, = rows
+  assert row['name'] == 'help' and 0 < row['least'] <= row['median'] <= row['most'] < 60
+  with pytest.raises(subprocess.CalledProcessError):
+    startup.measure({'bad': ('run_atari.py', '--nonsense')}, rounds=1)

@@ -1,0 +1,66 @@
+"""How long a start takes: the help, and whole runs of one update, which end with a checkpoint.
+
+    python -m benchmarks.startup results/bench [--rounds=5]
+
+So the first update itself comes sooner than its row says.
+"""
+
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmarks import compare
+from probes import files
+from replay import factory
+
+_ROOT = pathlib.Path(__file__).parents[1]
+_ONE_UPDATE = (
+    'run_atari.py', '--game=Pong', '--agent=dqn', '--num_frames=144', '--eval_every_frames=0',
+    '--probe_every_frames=0', '--checkpoint_every_frames=0', '--track=',
+    '--set=min_replay_size=36', '--set=probe_observations=32', '--set=probe_pool_size=32')
+
+
+def commands() -> dict[str, tuple[str, ...]]:
+  """What is started, by name; 36 agent steps, where learning begins then, are one update."""
+  has_reverb = factory.default_kind() == 'reverb'
+  kinds = [kind for kind in factory.KINDS if has_reverb or kind != 'reverb']
+  return {'help': ('run_atari.py', '--help')} | {
+      f'one update, {kind} replay': (*_ONE_UPDATE, f'--replay={kind}') for kind in kinds}
+
+
+def main() -> None:
+  """See the top."""
+  arguments = compare.read_arguments(__doc__, rounds=5)
+  rows = measure(commands(), arguments.rounds)
+  files.write_rows(arguments.folder / 'startup.csv', rows)
+  for row in rows:
+    print(row)
+
+
+def measure(started: Mapping[str, Sequence[str]], rounds: int) -> list[dict[str, Any]]:
+  """A row for each command: seconds from its start to its end, by turns."""
+  seconds = {name: [] for name in started}
+  for _ in range(rounds):
+    for name, command in started.items():
+      seconds[name].append(_seconds(command))
+  return [
+      dict(name=name, median=round(statistics.median(found), 2), least=round(min(found), 2),
+           most=round(max(found), 2), rounds=rounds)
+      for name, found in seconds.items()]
+
+
+def _seconds(command: Sequence[str]) -> float:
+  with tempfile.TemporaryDirectory() as folder:
+    start = time.perf_counter()
+    subprocess.run([sys.executable, _ROOT / command[0], *command[1:], f'--run_dir={folder}/run'],
+                   cwd=_ROOT, check=True, capture_output=True, timeout=300)
+    return time.perf_counter() - start
+
+
+if __name__ == '__main__':
+  main()
