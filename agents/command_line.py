@@ -27,7 +27,7 @@ class Domain(NamedTuple):
   lengths_from: str = ''  # what decides the lengths that no flag gives, where it is not DOMAINS
 
 
-LISTS = ('agents', 'interventions')  # that --list knows in every domain
+LISTS = ('agents', 'interventions', 'settings')  # that --list knows in every domain
 
 
 def lengths(unit: str) -> dict[str, tuple[str, str, int]]:
@@ -84,7 +84,7 @@ def define_flags(domain: Domain, to: flags.FlagValues) -> None:
   define(boolean, 'video', False,
          'write an evaluation episode as MP4 with each checkpoint and at the end, five minutes of '
          'it at most')
-  define(string, 'list', '', f'print a table and end: {", ".join((*LISTS, *domain.lists))}')
+  define(string, 'list', None, f'print a table and end: {", ".join((*LISTS, *domain.lists))}')
   flags.DEFINE_multi_string('set', [], 'name=value: override a setting of Config', flag_values=to)
 
 

@@ -38,7 +38,7 @@ def _lists(domain: command_line.Domain) -> dict[str, Callable[[], Iterable[str]]
   shared = (
       lambda: (f'{name}: {row.summary}' for name, row in presets.PRESETS.items()
                if domain.name in row.domains),
-      lambda: map(choice.described, interventions.TABLE))
+      lambda: map(choice.described, interventions.TABLE), config_lib.described)
   return dict(zip(command_line.LISTS, shared, strict=True)) | dict(domain.lists)
 
 
@@ -63,7 +63,7 @@ def parse(domain: command_line.Domain, argv: Sequence[str]) -> Command | str:
   values = flag_reader.read_flags(argv, lambda to: command_line.define_flags(domain, to))
   if isinstance(values, str):
     return values
-  if values.list:
+  if values.list is not None:
     tables = _lists(domain)
     if values.list not in tables:
       raise errors.unknown('list', values.list, tables)

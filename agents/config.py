@@ -1,7 +1,9 @@
 """One typed configuration, and how domain, preset, interventions and flags make it."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+import inspect
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from agents import choice, errors, presets, rules
@@ -182,6 +184,17 @@ def resolve(
   return Config(
       domain=domain, task=task, agent=agent, interventions=chosen.names,
       intervention_parameters=chosen.parameters, **settings)
+
+
+def described() -> Iterator[str]:
+  """What --set may change, a line each, as this file has it."""
+  yield 'Presets, domains and interventions set some otherwise; config.json of a run has all of them.'
+  for line in inspect.getsource(Config).splitlines():
+    if line.startswith('  def '):
+      return
+    match = re.match(r'  (?:(\w+): \w+ = |# )', line)
+    if match and match[1] not in _IDENTITY:
+      yield line[2:] if match[1] else f'\n{line[2:]}'
 
 
 def parse_overrides(assignments: Iterable[str], flag: str = 'set') -> dict[str, Any]:

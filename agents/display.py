@@ -53,8 +53,10 @@ def log_to_stderr() -> None:
 class Display:
   """The progress of a run of `total` units; also keeps its speed."""
 
-  def __init__(self, total: int, unit: str, done: int, num_updates: int):
-    self._total, self._unit = total, unit
+  def __init__(
+      self, total: int, unit: str, done: int, num_updates: int, score: str = 'return {:.1f}'):
+    """Args: `score` says what `update` is told the newest of."""
+    self._total, self._unit, self._score = total, unit, score
     self._shown_at = self._logged_at = time.monotonic()
     self._shown = (done, num_updates)
     self._rates = (0.0, 0.0)
@@ -68,7 +70,7 @@ class Display:
       self._live.start()
 
   def update(
-      self, done: int, num_updates: int, last_return: float, doing: str = 'train',
+      self, done: int, num_updates: int, score: float, doing: str = 'train',
       note: str = '') -> None:
     """Shows where the run is; cheap enough for every step. A note comes last."""
     now = time.monotonic()
@@ -82,19 +84,19 @@ class Display:
           0.9 * a + 0.1 * b for a, b in zip(old, new, strict=True))
       self._shown = (done, num_updates)
     self._shown_at = now
-    text = self._text(done, last_return) + (note and f' | {note}')
+    text = self._text(done, score) + (note and f' | {note}')
     if self._live:
       self._live.update(self._task, completed=done, description=doing, text=text)
     elif now - self._logged_at >= _LOG_SECONDS:
       self._logged_at = now
       log.info('%s %.0f%% %s', doing, 100 * done / self._total, text)
 
-  def _text(self, done: int, last_return: float) -> str:
+  def _text(self, done: int, score: float) -> str:
     speed, updates = self._rates
     left = (self._total - done) / speed if speed > 0 else float('nan')
     return (
         f'{done:,} {self._unit} {speed:,.0f}/s | {updates:.1f} updates/s | '
-        f'return {last_return:.1f} | {duration(left)} left')
+        f'{self._score.format(score)} | {duration(left)} left')
 
   def close(self) -> None:
     """Takes the live line away. May be called twice."""

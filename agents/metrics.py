@@ -174,7 +174,9 @@ def read_rows(path: pathlib.Path) -> list[dict[str, str]]:
     for row in rows:
       int(row['frame'])
   except (ValueError, KeyError, TypeError, csv.Error) as error:
-    raise errors.RunError(f'{path}: must be rows that a run wrote: {error!r}') from None
+    # Of bytes that are no text the reason says enough: `error` holds them all.
+    cause = error.reason if isinstance(error, UnicodeDecodeError) else repr(error)
+    raise errors.RunError(f'{path}: must be rows that a run wrote: {cause}') from None
   return rows
 
 

@@ -25,6 +25,7 @@ from replay import types as replay_types
 INIT, ACT, EVALUATE, PROBE, OBSERVE, FILM, REMOTE = range(7)
 
 FILM_SECONDS = 300  # of a film at most; an Atari episode may last half an hour
+_FILM_RATE = 30  # pictures a second at most: without a GPU each takes tenths of a second
 
 
 class Task(NamedTuple):
@@ -175,20 +176,38 @@ def _shares(config: Config) -> tuple[float, np.ndarray]:
       config.eval_episodes // count + (np.arange(count) < config.eval_episodes % count))
 
 
-def film(
-    parts: Parts, params: network_types.Params, frame: int,
-    stop: threading.Event) -> Iterator[np.ndarray]:
-  """Plays one episode as `evaluate` does, at most `FILM_SECONDS` of it: uint8 [H, W, 3] each step.
+class Film(NamedTuple):
+  """An episode in pictures."""
+  pictures: Iterator[np.ndarray]  # uint8 [H, W, 3], made as they are asked for
+  per_second: float
 
-  Asked to stop, it ends early.
+
+def film(
+    parts: Parts, params: network_types.Params, frame: int, stop: threading.Event,
+    on_picture: Callable[[int], None] = lambda count: None) -> Film:
+  """Plays one episode as `evaluate` does, at most `FILM_SECONDS` of it.
+
+  Asked to stop, it ends early. `on_picture` is told how many there are.
   """
+  every = math.ceil(parts.env.steps_per_second / _FILM_RATE)  # steps
+  return Film(_pictures(parts, params, frame, stop, every, on_picture),
+              parts.env.steps_per_second / every)
+
+
+def _pictures(
+    parts: Parts, params: network_types.Params, frame: int, stop: threading.Event, every: int,
+    on_picture: Callable[[int], None]) -> Iterator[np.ndarray]:
   config = parts.config
   params = _to_play(config, params)
   with contextlib.closing(_fresh_env(parts, FILM, frame)) as env:
     steps = loop.rollout(parts.player, env, params, key(config, FILM, frame), config.eval_epsilon)
-    for timestep in itertools.islice(steps, math.ceil(FILM_SECONDS * env.steps_per_second)):
-      yield env.render()
-      if timestep.step_type[0] == dm_env.StepType.LAST or stop.is_set():
+    most = math.ceil(FILM_SECONDS * env.steps_per_second)
+    for i, timestep in enumerate(itertools.islice(steps, most)):
+      is_last = timestep.step_type[0] == dm_env.StepType.LAST
+      if i % every == 0 or is_last:
+        on_picture(i // every + 1)
+        yield env.render()
+      if is_last or stop.is_set():
         break
 
 

@@ -34,8 +34,8 @@ def define_flags(to: flags.FlagValues) -> None:
          'frames, comma-separated; empty: several runs are compared by what they hold (default: '
          'all for one run, nothing for several)')
   define('out_dir', '',
-         'where probes and report of one run go (default: RUN/probed, or RUN/probed-SIZE), or the '
-         'comparison of several')
+         'where probes and report of one run go (default: RUN/probed, or RUN/probed-SIZE); needed '
+         'for several, for their comparison')
   flag_reader.define_probe_size(to, default='')
   flags.DEFINE_multi_string(
       'set', [], 'name=value: override a setting of Config that starts with probe_', flag_values=to)

@@ -15,6 +15,8 @@ from replay import types as replay_types
 
 DONE, FAILED, BAD_ARGUMENT, INTERRUPTED = 0, 1, 2, 130
 
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 # Config fields; 'small' is their defaults.
 _PROBE_SIZES: Mapping[str, Mapping[str, Any]] = {
     'small': dict(
@@ -70,11 +72,12 @@ def stop_on_signals() -> threading.Event:
   stop = threading.Event()
 
   def handle(number, frame):
-    del frame
+    del number, frame
     stop.set()
-    signal.signal(number, signal.SIG_DFL)
+    for each in _STOPPING:
+      signal.signal(each, signal.SIG_DFL)
     display.log.info('stopping in good order; once more to end at once')
 
-  for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+  for number in _STOPPING:
     signal.signal(number, handle)
   return stop

@@ -188,7 +188,8 @@ class Trainer:
         row['train_episode_return'])
     if not evaluation.num_episodes:
       log.warning('no episode of this evaluation came to its end, so that its return is of a part '
-                  'of one: set a larger eval_length, or fewer eval_envs where it is above 1')
+                  'of one: ask for more --eval_%s, or for fewer eval_envs where there are several',
+                  self._config.unit)
 
   def _trained(self) -> dict[str, Any]:
     """The columns that tell of training until now; starts the interval's means anew."""
@@ -237,8 +238,11 @@ class Trainer:
     if not self._films or self._stop.is_set() or self.frame != self._checkpointed or path.exists():
       return
     self._show('(video)')
-    frames = parts_lib.film(self._parts, self._state.learner.params, self.frame, self._stop)
-    video.write(path, frames, self._parts.env.steps_per_second)
+    log.info('%s: filming an episode', self._where())
+    film = parts_lib.film(
+        self._parts, self._state.learner.params, self.frame, self._stop,
+        lambda count: self._show(f'({count} pictures of a video)'))
+    video.write(path, film.pictures, film.per_second)
     if self._stop.is_set():  # cut short: filmed anew when the run goes on
       path.unlink()
     else:

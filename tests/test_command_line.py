@@ -166,6 +166,18 @@ def test_a_folder_of_other_files_is_not_written_to(capsys, tmp_path):
   assert re.match(r'run_dir=.*: must be new, empty or a run', line), line
 
 
+def test_a_run_without_its_config_is_not_taken_for_another_folder(capsys, tmp_path):
+  (tmp_path / 'checkpoints').mkdir()
+  line = refuse(
+      capsys, tmp_path, run_control.CONTROL, 'run_control.py', f'--run_dir={tmp_path}', '--resume')
+  assert re.match(r'run_dir=.*: must hold a config.json; it has checkpoints and none', line), line
+
+
+def test_a_list_without_a_name_trains_nothing(capsys, tmp_path):
+  line = refuse(capsys, tmp_path, run_control.CONTROL, 'run_control.py', '--list=')
+  assert line.startswith('list=: unknown; known are agents, interventions, settings, tasks')
+
+
 @pytest.mark.parametrize('text', ['', '{', '[]', '{"seed": 1}'])
 def test_a_damaged_config_is_refused(capsys, tmp_path, text):
   (tmp_path / 'config.json').write_text(text)
@@ -307,7 +319,8 @@ def test_config_json_holds_every_setting_versions_and_the_command_line(finished)
     (run_atari.ATARI, 'protocols', {'dqn_zoo', 'machado2018', 'dopamine'}),
     (run_control.CONTROL, 'tasks', {'walker_walk', 'cartpole_swingup'}),
     (run_control.CONTROL, 'agents', {'dqn', 'double_dqn'}),
-    (run_control.CONTROL, 'interventions', {'ln', 'wd'})])
+    (run_control.CONTROL, 'interventions', {'ln', 'wd'}),
+    (run_control.CONTROL, 'settings', {'n_step', 'replay_capacity', '# Replay.'})])
 def test_lists_are_printed(capsys, domain, table, some):
   assert cli.main(domain, ['run.py', f'--list={table}']) == script_lib.DONE
   printed = {line.split(':')[0] for line in capsys.readouterr().out.splitlines()}

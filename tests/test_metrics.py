@@ -117,7 +117,7 @@ def test_csv_keeps_the_first_rows_and_drops_half_a_line(tmp_path, keep, kept):
 @pytest.mark.parametrize('content, message', [
     (b'frame,loss\n0,1.5\n10', 'must have the 2 rows of the checkpoint; it has 1'),
     (b'', 'must have the 2 rows of the checkpoint; it has 0'),
-    (b'\x87\xff\n', 'must be rows that a run wrote: UnicodeDecodeError'),
+    (b'\x87\xff\n', 'must be rows that a run wrote: invalid start byte$'),
     (b'iteration,loss\n0,1\n1,2\n', "must be rows that a run wrote: KeyError\\('frame'\\)"),
     (b'frame,loss\nnan,1\n1,2\n', 'must be rows that a run wrote: ValueError')])
 def test_csv_that_is_not_what_was_written_is_refused(tmp_path, content, message):

@@ -1,5 +1,9 @@
 """What all scripts say of errors: one line and a status, and a traceback where it is our fault."""
 
+import signal
+import subprocess
+import sys
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -36,3 +40,12 @@ def test_a_fault_of_ours_is_a_traceback():
 
   with pytest.raises(RuntimeError, match='never'):
     script.main(['run.py'], fail)
+
+
+@pytest.mark.parametrize('second', [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_a_process_of_whatever_kind_it_is(second):
+  code = ('import signal\nfrom agents import script\nstop = script.stop_on_signals()\n'
+          'signal.raise_signal(signal.SIGINT)\nassert stop.is_set()\nprint("first", flush=True)\n'
+          f'signal.raise_signal({int(second)})\nprint("second")')
+  done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=60)
+  assert (done.stdout, done.returncode) == ('first\n', -second)

@@ -279,6 +279,7 @@ def test_what_is_done_is_not_done_again(experiment):
     (['--probe_size=big'], 'probe_size=big: unknown'),
     (['--resume'], 'resume=true: needs --run_dir'),
     (['--list=games'], 'list=games: unknown'),
+    (['--list='], 'list=: unknown; known are datasets, experiments'),
     (['pong'], 'argument=pong: must be a flag')])
 def test_bad_arguments_are_refused(tmp_path, arguments, message):
   with pytest.raises(ValueError, match=message):

@@ -126,11 +126,28 @@ def test_a_film_that_was_cut_short_is_made_anew(tmp_path, monkeypatch):
 def test_a_film_is_cut_after_its_seconds_or_when_the_run_stops(monkeypatch):
   run, stop = catch_runs.build(catch_runs.make_config()), threading.Event()
   params = snapshot.start(run).learner.params
-  assert len(list(parts.film(run, params, 0, stop))) == catch_runs.ROWS
+
+  def count():
+    return len(list(parts.film(run, params, 0, stop).pictures))
+
+  assert count() == catch_runs.ROWS
   monkeypatch.setattr(parts, 'FILM_SECONDS', 0.5)
-  assert len(list(parts.film(run, params, 0, stop))) == 3  # of five a second
+  assert count() == 3  # of five a second
   stop.set()
-  assert len(list(parts.film(run, params, 0, stop))) == 1
+  assert count() == 1
+
+
+def test_a_film_has_no_more_pictures_a_second_than_are_seen_and_its_last_step(monkeypatch):
+  run, counts = catch_runs.build(catch_runs.make_config()), []
+  params = snapshot.start(run).learner.params
+  arguments = run, params, 0, threading.Event()
+  whole = list(parts.film(*arguments).pictures)
+  monkeypatch.setattr(parts, '_FILM_RATE', 2)
+  film = parts.film(*arguments, counts.append)
+  found = list(film.pictures)
+  assert film.per_second == 5 / 3 and counts == [1, 2, 2]
+  for picture, step in zip(found, (0, 3, 5), strict=True):
+    np.testing.assert_array_equal(picture, whole[step])
 
 
 TINY = ('--video', '--agent=dqn', '--replay=local', '--track=', '--set=replay_capacity=100',

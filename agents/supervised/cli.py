@@ -79,8 +79,8 @@ def define_flags(to: flags.FlagValues) -> None:
   define(string, 'run_dir', '', 'folder of the experiment; default: runs/EXPERIMENT/NETWORK-…')
   define(flags.DEFINE_bool, 'resume', False,
          'continue the experiment in --run_dir; what is done there is not done again')
-  define(string, 'list', '',
-         'print a table and end: experiments, networks, interventions, datasets')
+  define(string, 'list', None,
+         'print a table and end: experiments, networks, interventions, datasets, settings')
   flags.DEFINE_multi_string('set', [], 'name=value: override a setting of Config', flag_values=to)
 
 
@@ -93,7 +93,7 @@ def parse(streams: Streams, argv: Sequence[str]) -> Command | str:
   values = flag_reader.read_flags(argv, define_flags)
   if isinstance(values, str):
     return values
-  if values.list:
+  if values.list is not None:
     return _listed(streams, values.list)
   asked = choice.parse(values.experiment)
   if len(asked) != 1:
@@ -141,6 +141,7 @@ def _listed(streams: Streams, table: str) -> str:
           if 'supervised' in row.domains),
       'interventions': lambda: map(choice.described, interventions.TABLE),
       'datasets': lambda: streams.datasets,
+      'settings': config_lib.described,
   }
   if table not in tables:
     raise errors.unknown('list', table, tables)

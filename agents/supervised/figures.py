@@ -1,6 +1,7 @@
 """Pictures of an experiment: curves, first updates after a change, tangent kernels."""
 
 import pathlib
+import textwrap
 from collections.abc import Mapping
 
 import numpy as np
@@ -33,7 +34,7 @@ def draw(curves: curves_lib.Curves) -> figure_lib.Figure:
       right.hlines(place, found.low, found.high, color=color)
   label = curves.metric.replace('_', ' ')
   left.set(xlabel='updates', ylabel=label)
-  right.set(xlabel=f'{label}, last quarter, 95% interval', yticks=range(len(ranked)),
+  right.set(xlabel=f'{label},\nlast quarter, 95% interval', yticks=range(len(ranked)),
             yticklabels=ranked)
   if curves.metric in curves_lib.LOGARITHMIC:
     left.set_yscale('log')
@@ -59,7 +60,7 @@ def draw_kernels(folders: Mapping[str, pathlib.Path]) -> figure_lib.Figure:
   for (name, kernel), top, bottom in zip(kernels.items(), above, below, strict=False):
     order = ntk.display_order(kernel)
     top.imshow(ntk.cosines(kernel)[np.ix_(order, order)], cmap='RdBu_r', vmin=-1, vmax=1)
-    top.set(title=name, xticks=[], yticks=[])
+    top.set(title=textwrap.fill(name.replace(' ', '\n'), 24), xticks=[], yticks=[])
     norms = np.sqrt(np.diag(kernel))
     bottom.bar(range(len(norms)), np.sort(norms)[::-1] / norms.mean(), width=1)
     bottom.set(xticks=[], xlabel='inputs')

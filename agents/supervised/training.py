@@ -148,7 +148,7 @@ class Trainer:
          for lane, (_, counters) in zip(lanes, found, strict=True)]
         for name in _FILES)
     self._most = 1 if not side_by_side(config) else _MOST_STEPS
-    self._display = Display(config.run_length, config.unit, self._step, self._step)
+    self._display = Display(config.run_length, config.unit, self._step, self._step, 'loss {:.3g}')
 
   def _start(self, lane: Lane, is_saved: bool) -> tuple[LearnerState, dict[str, Any]]:
     """A lane's learner and counters at the step that the trainer starts from."""
