@@ -188,7 +188,7 @@ def resolve(
 
 def described() -> Iterator[str]:
   """What --set may change, a line each, as this file has it."""
-  yield 'Presets, domains and interventions set some otherwise; config.json of a run has all of them.'
+  yield 'Presets, domains and interventions set some of these; config.json of a run says them all.'
   for line in inspect.getsource(Config).splitlines():
     if line.startswith('  def '):
       return
