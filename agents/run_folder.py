@@ -94,11 +94,9 @@ def _held(
   left = (files.aside(folder / name).name, 'log.txt')
   if not folder.exists() or all(path.name in left for path in folder.iterdir()):
     return None
-  if not (folder / name).exists() and (folder / 'checkpoints').exists():
-    raise errors.UsageError(f'run_dir={folder}: must hold a {name}; it has checkpoints and none')
   if not (folder / name).exists():
     raise errors.UsageError(
-        f'run_dir={folder}: must be new, empty or {what}; it holds other files')
+        f'run_dir={folder}: must be new, empty or {what}; it holds other files and no {name}')
   if not resume:
     raise errors.UsageError(f'run_dir={folder}: holds {what} already; continue it with --resume')
   try:

@@ -1,5 +1,6 @@
 """Pages from templates: an .html that stands alone and an .md beside it."""
 
+import html
 import pathlib
 from typing import Any, NamedTuple
 
@@ -30,4 +31,4 @@ def write(folder: pathlib.Path, name: str, context: dict[str, Any]) -> pathlib.P
 
 def _markdown(text: str) -> str:
   """Text that stays text in a cell of a Markdown table."""
-  return ' '.join(str(markupsafe.escape(text)).replace('|', '\\|').split())
+  return ' '.join(html.escape(str(text), quote=False).replace('|', '\\|').split())

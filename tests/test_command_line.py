@@ -170,7 +170,7 @@ def test_a_run_without_its_config_is_not_taken_for_another_folder(capsys, tmp_pa
   (tmp_path / 'checkpoints').mkdir()
   line = refuse(
       capsys, tmp_path, run_control.CONTROL, 'run_control.py', f'--run_dir={tmp_path}', '--resume')
-  assert re.match(r'run_dir=.*: must hold a config.json; it has checkpoints and none', line), line
+  assert re.match(r'run_dir=.*: must be .* a run; it holds other files and no config.json', line)
 
 
 def test_a_list_without_a_name_trains_nothing(capsys, tmp_path):
