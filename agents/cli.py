@@ -95,5 +95,5 @@ def _say_why(error: Exception, folder: pathlib.Path) -> None:
   newest = checkpoint.newest(folder / 'checkpoints')
   saved = (f'and {newest}; once the cause is mended, go on with --resume' if newest
            else 'no checkpoint yet')
-  log.error('saved in %s: the rows that are there, %s', folder, saved)
+  log.error('saved in %s: its rows, %s', folder, saved)
   log.debug('the traceback', exc_info=error)

@@ -83,9 +83,10 @@ def define_flags(domain: Domain, to: flags.FlagValues) -> None:
          f'comma-separated sinks beside CSV, known are {", ".join(sinks.TABLE)}; empty for none')
   define(boolean, 'video', False,
          'write an evaluation episode as MP4 with each checkpoint and at the end, five minutes of '
-         'it at most')
+         'it and 30 pictures a second at most')
   define(string, 'list', None, f'print a table and end: {", ".join((*LISTS, *domain.lists))}')
-  flags.DEFINE_multi_string('set', [], 'name=value: override a setting of Config', flag_values=to)
+  flags.DEFINE_multi_string(
+      'set', [], 'name=value: override a setting; see --list=settings', flag_values=to)
 
 
 def main(domain: Domain, argv: Sequence[str]) -> int:

@@ -187,14 +187,20 @@ def resolve(
 
 
 def described() -> Iterator[str]:
-  """What --set may change, a line each, as this file has it."""
-  yield 'Presets, domains and interventions set some of these; config.json of a run says them all.'
+  """The settings that --set knows, a line each: type, default, and what this file says of them."""
+  yield ('Presets, domains and interventions set some of these, and not all are of every domain; '
+         'config.json of a run has what it went by.')
+  fields = {field.name: field for field in dataclasses.fields(Config)}
   for line in inspect.getsource(Config).splitlines():
     if line.startswith('  def '):
       return
-    match = re.match(r'  (?:(\w+): \w+ = |# )', line)
-    if match and match[1] not in _IDENTITY:
-      yield line[2:] if match[1] else f'\n{line[2:]}'
+    match = re.match(r'  (?:(\w+): |# )', line)
+    if match and not match[1]:
+      yield f'\n{line[2:]}'
+    elif match and match[1] not in _IDENTITY:
+      field = fields[match[1]]
+      _, comes, comment = line.partition('  # ')
+      yield f'{field.name}: {field.type.__name__} = {field.default!r}{comes}{comment}'
 
 
 def parse_overrides(assignments: Iterable[str], flag: str = 'set') -> dict[str, Any]:

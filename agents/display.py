@@ -54,9 +54,10 @@ class Display:
   """The progress of a run of `total` units; also keeps its speed."""
 
   def __init__(
-      self, total: int, unit: str, done: int, num_updates: int, score: str = 'return {:.1f}'):
-    """Args: `score` says what `update` is told the newest of."""
-    self._total, self._unit, self._score = total, unit, score
+      self, total: int, unit: str, done: int, num_updates: int,
+      score_format: str = 'return {:.1f}'):
+    """Args: `score_format` shows the number that `update` is told."""
+    self._total, self._unit, self._score_format = total, unit, score_format
     self._shown_at = self._logged_at = time.monotonic()
     self._shown = (done, num_updates)
     self._rates = (0.0, 0.0)
@@ -96,7 +97,7 @@ class Display:
     left = (self._total - done) / speed if speed > 0 else float('nan')
     return (
         f'{done:,} {self._unit} {speed:,.0f}/s | {updates:.1f} updates/s | '
-        f'{self._score.format(score)} | {duration(left)} left')
+        f'{self._score_format.format(score)} | {duration(left)} left')
 
   def close(self) -> None:
     """Takes the live line away. May be called twice."""

@@ -184,7 +184,7 @@ class Film(NamedTuple):
 
 def film(
     parts: Parts, params: network_types.Params, frame: int, stop: threading.Event,
-    on_picture: Callable[[int], None] = lambda count: None) -> Film:
+    on_picture: Callable[[int], None]) -> Film:
   """Plays one episode as `evaluate` does, at most `FILM_SECONDS` of it.
 
   Asked to stop, it ends early. `on_picture` is told how many there are.
@@ -201,11 +201,11 @@ def _pictures(
   params = _to_play(config, params)
   with contextlib.closing(_fresh_env(parts, FILM, frame)) as env:
     steps = loop.rollout(parts.player, env, params, key(config, FILM, frame), config.eval_epsilon)
-    most = math.ceil(FILM_SECONDS * env.steps_per_second)
+    most = math.ceil(FILM_SECONDS * parts.env.steps_per_second)
     for i, timestep in enumerate(itertools.islice(steps, most)):
       is_last = timestep.step_type[0] == dm_env.StepType.LAST
       if i % every == 0 or is_last:
-        on_picture(i // every + 1)
+        on_picture(1 + math.ceil(i / every))
         yield env.render()
       if is_last or stop.is_set():
         break

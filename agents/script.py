@@ -15,8 +15,6 @@ from replay import types as replay_types
 
 DONE, FAILED, BAD_ARGUMENT, INTERRUPTED = 0, 1, 2, 130
 
-_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
 # Config fields; 'small' is their defaults.
 _PROBE_SIZES: Mapping[str, Mapping[str, Any]] = {
     'small': dict(
@@ -68,16 +66,16 @@ def probe_size(values: flags.FlagValues) -> Mapping[str, Any]:
 
 
 def stop_on_signals() -> threading.Event:
-  """An event that the first SIGINT, SIGTERM or SIGHUP sets; a second one ends the process."""
+  """An event that a SIGINT, SIGTERM or SIGHUP sets; one more of the first two ends the process."""
   stop = threading.Event()
 
   def handle(number, frame):
     del number, frame
     stop.set()
-    for each in _STOPPING:
+    for each in (signal.SIGINT, signal.SIGTERM):  # SIGHUP may come along with either
       signal.signal(each, signal.SIG_DFL)
     display.log.info('stopping in good order; once more to end at once')
 
-  for number in _STOPPING:
+  for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, handle)
   return stop

@@ -241,7 +241,7 @@ class Trainer:
     log.info('%s: filming an episode', self._where())
     film = parts_lib.film(
         self._parts, self._state.learner.params, self.frame, self._stop,
-        lambda count: self._show(f'({count} pictures of a video)'))
+        lambda count: self._show(f'({count} pictures)'))
     video.write(path, film.pictures, film.per_second)
     if self._stop.is_set():  # cut short: filmed anew when the run goes on
       path.unlink()

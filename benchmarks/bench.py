@@ -45,7 +45,7 @@ ROWS = (
       for agent in LEARNERS),
     Row('gathering frames alone', 'batches/s', speeds.gather),
     *(Row(f'replay, {kind}', 'batches/s', functools.partial(speeds.replay, kind))
-      for kind in factory.KINDS),
+      for kind in factory.available()),
     Row(CONTROL[0], 'steps/s', speeds.control_environment),
     Row(CONTROL[1], 'updates/s', functools.partial(speeds.learner, 'decqn', 'control')),
     Row(CONTROL[2], 'steps/s', functools.partial(speeds.control_loop, 'decqn')),
@@ -61,17 +61,15 @@ def main() -> None:
   arguments = parser.parse_args()
   started, results = time.monotonic(), {}
   heap.keep_freed()  # as a run does
-  has_reverb = factory.default_kind() == 'reverb'
   print(f'{machine()["processor"]}, {os.cpu_count()} cores; batch {compare.SETTINGS["batch_size"]}')
   for row in ROWS:
-    if has_reverb or row.name != 'replay, reverb':
-      results[row.name] = dict(
-          unit=row.unit, values=speeds.rates(row.make(), arguments.seconds, arguments.repeats))
-      show(row.name, **results[row.name])
+    results[row.name] = dict(
+        unit=row.unit, values=speeds.rates(row.make(), arguments.seconds, arguments.repeats))
+    show(row.name, **results[row.name])
   report = dict(machine=machine(), parts=results, updates=updates(results),
                 control=control(results))
   if arguments.rounds:
-    report['comparison'] = comparison(arguments.rounds, has_reverb)
+    report['comparison'] = comparison(arguments.rounds)
   arguments.output.parent.mkdir(parents=True, exist_ok=True)
   arguments.output.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
   print(f'written to {arguments.output}; took {time.monotonic() - started:.0f} s')
@@ -98,12 +96,11 @@ def control(parts: dict[str, Any]) -> dict[str, float]:
   return dict(steps_per_update=period, loop_over_parts=ratio)
 
 
-def comparison(rounds: int, has_reverb: bool) -> dict[str, Any]:
+def comparison(rounds: int) -> dict[str, Any]:
   """Our whole loop beside Stable-Baselines3's, by turns."""
-  kinds = [kind for kind in factory.KINDS if has_reverb or kind != 'reverb']
   commands = {
       f'Pliant, {kind} replay': (sys.executable, '-m', 'benchmarks.whole_loop', kind)
-      for kind in kinds}
+      for kind in factory.available()}
   peer = 'Stable-Baselines3'
   commands[peer] = (PEER, 'benchmarks/peer_sb3.py')
   print('\nDQN on Pong, the whole loop while it learns: batch {batch_size}, an update every '

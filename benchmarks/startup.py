@@ -27,10 +27,9 @@ _ONE_UPDATE = (
 
 def commands() -> dict[str, tuple[str, ...]]:
   """What is started, by name; 36 agent steps, where learning begins then, are one update."""
-  has_reverb = factory.default_kind() == 'reverb'
-  kinds = [kind for kind in factory.KINDS if has_reverb or kind != 'reverb']
   return {'help': ('run_atari.py', '--help')} | {
-      f'one update, {kind} replay': (*_ONE_UPDATE, f'--replay={kind}') for kind in kinds}
+      f'one update, {kind} replay': (*_ONE_UPDATE, f'--replay={kind}')
+      for kind in factory.available()}
 
 
 def main() -> None:

@@ -36,11 +36,15 @@ def _form(x: jax.Array, w: jax.Array, stride: int):
   return space_to_depth if fits and wins else plain
 
 
+class TooSmallError(ValueError):
+  """An image that nothing would be left of."""
+
+
 class Conv2D(hk.Module):
   """A convolution of square kernels, with hk.Conv2D's parameters and paddings.
 
   Raises:
-    ValueError: nothing is left of the image, which is smaller than the kernel.
+    TooSmallError: the image is smaller than the kernel.
   """
 
   def __init__(
@@ -59,9 +63,9 @@ class Conv2D(hk.Module):
         x.shape[1:3], (self._kernel,) * 2, (self._stride,) * 2, self._padding)
     x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
     if min(x.shape[1:3]) < self._kernel:
-      raise ValueError(
-          f'torso: its {self.name} needs {self._kernel}x{self._kernel} pixels and gets '
-          f'{x.shape[1]}x{x.shape[2]}; images must be larger, or the torso one for small images')
+      raise TooSmallError(
+          f'its {self.name} needs {self._kernel}x{self._kernel} pixels and gets '
+          f'{x.shape[1]}x{x.shape[2]}')
     y = _form(x, w, self._stride)(x, w, self._stride)
     if not self._with_bias:
       return y

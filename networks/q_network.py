@@ -6,7 +6,7 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from networks import heads, layers, torsos, types, wiring
+from networks import conv, heads, layers, torsos, types, wiring
 from networks.trace import Call, Trace
 
 
@@ -61,7 +61,11 @@ def make(
   def init(key: jax.Array) -> types.Params:
     return transformed.init(key, jnp.zeros((1, *observation_shape), observation_dtype))
 
-  shapes = jax.eval_shape(init, jax.random.key(0))  # Runs `forward`, which fills `found`.
+  try:
+    shapes = jax.eval_shape(init, jax.random.key(0))  # Runs `forward`, which fills `found`.
+  except conv.TooSmallError as error:
+    raise ValueError(f'torso={torso}: must take observations of shape {observation_shape}; it does '
+                     f'not, {error}') from None
   return wiring.describe(types.QNetwork(init, transformed.apply), shapes, **found)
 
 

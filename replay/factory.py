@@ -16,6 +16,11 @@ def default_kind() -> str:
   return 'reverb' if importlib.util.find_spec('reverb') else 'local'
 
 
+def available() -> tuple[str, ...]:
+  """The kinds that can be had here."""
+  return tuple(kind for kind in KINDS if _is_local(kind) or default_kind() == kind)
+
+
 def make(kind: str, signature: types.Signature, settings: types.Settings, run_id: str,
          port: int = 0, scratch: pathlib.Path | None = None) -> types.Replay:
   """Makes a replay; see `reverb_replay.start` for what only Reverb heeds."""

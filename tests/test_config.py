@@ -1,5 +1,8 @@
 """Presets, interventions, overrides and every rule of Config."""
 
+import dataclasses
+import re
+
 import pytest
 
 from agents import config as config_lib
@@ -134,3 +137,12 @@ def test_a_support_counts_only_where_it_is_used(agent, change):
 def test_unknown_agent_is_refused():
   with pytest.raises(errors.UsageError, match='agent=duble_dqn: unknown; did you mean double_dqn'):
     resolve(agent='duble_dqn')
+
+
+def test_every_setting_is_listed_with_what_it_is_where_nothing_else_is_said():
+  lines = [line for line in config_lib.described() if re.match(r'\w+: ', line)]
+  fields = {field.name: field for field in dataclasses.fields(config_lib.Config)}
+  listed = {line.partition(':')[0] for line in lines}
+  assert fields.keys() - listed == set(config_lib._IDENTITY)
+  assert 'probe_steps: int = 200  # optimiser steps on each target' in lines
+  assert 'prioritized: bool = False' in lines

@@ -17,7 +17,7 @@ def stopped(folder, process):
   assert 'Traceback' not in err
   causes = [line for line in err.splitlines() if 'stopped: ' in line]
   assert causes, err
-  assert f'saved in {folder}: the rows that are there' in err
+  assert f'saved in {folder}: its rows' in err
   assert 'Traceback' in (folder / 'log.txt').read_text()
   return causes[0]
 

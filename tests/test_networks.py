@@ -209,6 +209,7 @@ def test_activations_are_their_definitions():
 
 
 def test_images_that_a_kernel_does_not_fit_are_refused():
-  with pytest.raises(ValueError, match='torso: its conv3 needs 3x3 pixels and gets 2x2; images'):
+  with pytest.raises(ValueError, match=r'torso=nature: must take observations of shape '
+                     r'\(1, 28, 28, 1\); it does not, its conv3 needs 3x3 pixels and gets 2x2'):
     q_network.make(torso='nature', observation_shape=(1, 28, 28, 1), observation_dtype='uint8',
                    head=heads.Head(1, 2), style=layers.Style())

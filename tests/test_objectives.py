@@ -13,6 +13,7 @@ from agents import actions, learner, objectives
 from agents import config as config_lib
 
 IMAGE = (1, 3, 4, 1)
+WAYS = pytest.mark.parametrize('wrap', [jax.jit, lambda f: f], ids=['jit', 'plain'])
 
 
 def make(objective, num_outputs, names=(), **overrides):
@@ -24,9 +25,9 @@ def make(objective, num_outputs, names=(), **overrides):
 
 
 @functools.cache  # One function for all examples is compiled once.
-def compiled(objective, num_outputs, **overrides):
+def with_loss(wrap, objective, num_outputs, **overrides):
   config, built = make(objective, num_outputs, **overrides)
-  return built, jax.jit(objectives.make(config, built.network).loss)
+  return built, wrap(objectives.make(config, built.network).loss)
 
 
 def examples(targets, seed=0):
@@ -38,11 +39,12 @@ def outputs(built, params, batch):
   return np.asarray(built.network.apply(params, jax.random.key(0), batch.inputs).q_values[:, 0])
 
 
+@WAYS
 @pytest.mark.parametrize('smoothing', [0.0, 0.3])
 @settings(max_examples=10, deadline=None)
 @given(labels=st.lists(st.integers(0, 4), min_size=3, max_size=3))
-def test_classification_is_cross_entropy_with_smoothed_labels(labels, smoothing):
-  built, loss = compiled('classification', 5, label_smoothing=smoothing)
+def test_classification_is_cross_entropy_with_smoothed_labels(wrap, labels, smoothing):
+  built, loss = with_loss(wrap, 'classification', 5, label_smoothing=smoothing)
   params, batch = built.network.init(jax.random.key(1)), examples(np.array(labels, np.int32))
   found, aux = loss(params, {}, jax.random.key(0), batch, 1.0)
   logits = outputs(built, params, batch).astype(np.float64)
@@ -55,9 +57,10 @@ def test_classification_is_cross_entropy_with_smoothed_labels(labels, smoothing)
 
 
 @settings(max_examples=10, deadline=None)
-@given(st.lists(st.floats(-50, 50, width=32), min_size=3, max_size=3))
-def test_regression_is_the_squared_error(targets):
-  built, loss = compiled('regression', 1)
+@given(targets=st.lists(st.floats(-50, 50, width=32), min_size=3, max_size=3))
+@WAYS
+def test_regression_is_the_squared_error(wrap, targets):
+  built, loss = with_loss(wrap, 'regression', 1)
   params, batch = built.network.init(jax.random.key(1)), examples(np.array(targets, np.float32))
   found, aux = loss(params, {}, jax.random.key(0), batch, 1.0)
   errors = outputs(built, params, batch)[:, 0] - np.array(targets)

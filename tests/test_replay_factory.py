@@ -39,7 +39,7 @@ def test_what_is_no_probability_is_refused(kind, value):
 
 @pytest.mark.skipif(HAS_REVERB, reason='Reverb is there')
 def test_without_reverb_what_to_install_is_said():
-  assert factory.default_kind() == 'local'
+  assert factory.default_kind() == 'local' and factory.available() == ('local', 'device')
   with pytest.raises(ValueError, match='replay=reverb: needs dm-reverb, .* or use --replay=local'):
     factory.check('reverb', 0)
 

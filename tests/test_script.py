@@ -49,3 +49,11 @@ def test_a_second_signal_ends_a_process_of_whatever_kind_it_is(second):
           f'signal.raise_signal({int(second)})\nprint("second")')
   done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=60)
   assert (done.stdout, done.returncode) == ('first\n', -second)
+
+
+def test_a_hangup_that_comes_along_ends_nothing():
+  code = ('import signal\nfrom agents import script\nstop = script.stop_on_signals()\n'
+          'for number in (signal.SIGTERM, signal.SIGHUP):\n  signal.raise_signal(number)\n'
+          'print(stop.is_set())')
+  done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=60)
+  assert (done.stdout, done.returncode) == ('True\n', 0)

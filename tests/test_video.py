@@ -128,7 +128,7 @@ def test_a_film_is_cut_after_its_seconds_or_when_the_run_stops(monkeypatch):
   params = snapshot.start(run).learner.params
 
   def count():
-    return len(list(parts.film(run, params, 0, stop).pictures))
+    return len(list(parts.film(run, params, 0, stop, lambda count: None).pictures))
 
   assert count() == catch_runs.ROWS
   monkeypatch.setattr(parts, 'FILM_SECONDS', 0.5)
@@ -140,12 +140,14 @@ def test_a_film_is_cut_after_its_seconds_or_when_the_run_stops(monkeypatch):
 def test_a_film_has_no_more_pictures_a_second_than_are_seen_and_its_last_step(monkeypatch):
   run, counts = catch_runs.build(catch_runs.make_config()), []
   params = snapshot.start(run).learner.params
-  arguments = run, params, 0, threading.Event()
+  arguments = run, params, 0, threading.Event(), counts.append
   whole = list(parts.film(*arguments).pictures)
+  assert counts == list(range(1, 1 + catch_runs.ROWS))
+  counts.clear()
   monkeypatch.setattr(parts, '_FILM_RATE', 2)
-  film = parts.film(*arguments, counts.append)
+  film = parts.film(*arguments)
   found = list(film.pictures)
-  assert film.per_second == 5 / 3 and counts == [1, 2, 2]
+  assert film.per_second == 5 / 3 and counts == [1, 2, 3]
   for picture, step in zip(found, (0, 3, 5), strict=True):
     np.testing.assert_array_equal(picture, whole[step])
 

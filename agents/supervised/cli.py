@@ -81,7 +81,8 @@ def define_flags(to: flags.FlagValues) -> None:
          'continue the experiment in --run_dir; what is done there is not done again')
   define(string, 'list', None,
          'print a table and end: experiments, networks, interventions, datasets, settings')
-  flags.DEFINE_multi_string('set', [], 'name=value: override a setting of Config', flag_values=to)
+  flags.DEFINE_multi_string(
+      'set', [], 'name=value: override a setting; see --list=settings', flag_values=to)
 
 
 def parse(streams: Streams, argv: Sequence[str]) -> Command | str:

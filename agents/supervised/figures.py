@@ -60,7 +60,7 @@ def draw_kernels(folders: Mapping[str, pathlib.Path]) -> figure_lib.Figure:
   for (name, kernel), top, bottom in zip(kernels.items(), above, below, strict=False):
     order = ntk.display_order(kernel)
     top.imshow(ntk.cosines(kernel)[np.ix_(order, order)], cmap='RdBu_r', vmin=-1, vmax=1)
-    top.set(title=textwrap.fill(name, 20), xticks=[], yticks=[])
+    top.set(title=textwrap.fill(name, 20, break_long_words=False), xticks=[], yticks=[])
     norms = np.sqrt(np.diag(kernel))
     bottom.bar(range(len(norms)), np.sort(norms)[::-1] / norms.mean(), width=1)
     bottom.set(xticks=[], xlabel='inputs')
