@@ -1,4 +1,4 @@
-"""Learning curves of run folders, for results/: a plot, the CSV files, a table of last scores.
+"""Learning curves of run folders, for results/: a plot, the CSV files, tables of last scores.
 
     python -m benchmarks.curves results/control runs/walker_walk/decqn/seed1-… results/control/*/*
 
@@ -11,10 +11,13 @@ import json
 import pathlib
 import re
 import shutil
+from collections.abc import Iterable, Iterator, Mapping
 
 import matplotlib
+import numpy as np
 
 from agents import metrics
+from agents.supervised import findings
 
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt
@@ -84,7 +87,23 @@ def main() -> None:
     print(f'| {task} | {name} | {int(rows[-1]["frame"]):,} | {evaluations[-1]:.0f} '
           f'| {max(evaluations):.0f} | {float(rows[-1]["train_episode_return"]):.0f} '
           f'| {TARGETS.get(task, "")} |')
+  print('\n| task | run | seeds | mean of last evaluations, 95% interval | target |')
+  print('|---|---|---|---|---|')
+  for line in over_seeds(runs):
+    print(line)
   draw(arguments.folder / 'curves.png', runs)
+
+
+def over_seeds(runs: Mapping[str, Iterable[tuple[str, list[dict[str, str]]]]]) -> Iterator[str]:
+  """A line for each task and what was run on it: the mean over seeds of the last evaluations."""
+  last = collections.defaultdict(list)
+  for task, curves in runs.items():
+    for name, rows in curves:
+      last[task, name.rpartition('-seed')[0]].append(float(rows[-1]['eval_episode_return']))
+  for (task, name), returns in last.items():
+    mean, low, high = findings.interval(np.array(returns))
+    span = f'{low:.0f} to {high:.0f}' if len(returns) > 1 else 'not known'
+    yield f'| {task} | {name} | {len(returns)} | {mean:.0f}, {span} | {TARGETS.get(task, "")} |'
 
 
 if __name__ == '__main__':

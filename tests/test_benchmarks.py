@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from agents import config as config_lib
-from benchmarks import compare, growth, speeds, startup
+from benchmarks import compare, curves, growth, speeds, startup
 
 _ECHO = '''
 import json, pathlib, sys
@@ -82,3 +82,15 @@ def test_starts_are_timed_to_their_end():
   assert row['rounds'] == 2
   with pytest.raises(subprocess.CalledProcessError):
     startup.measure({'bad': ('run_atari.py', '--nonsense')}, rounds=1)
+
+
+def test_last_evaluations_over_seeds_by_hand():
+  def run(seed, *returns):
+    return f'dqn-seed{seed}', [dict(eval_episode_return=str(value)) for value in returns]
+
+  # Mean 4, standard deviation 2; t(0.975, 2) = 4.303: 4.303 * 2 / sqrt(3) = 4.97.
+  lines = list(curves.over_seeds({
+      'walker_walk': [run(1, 9, 2), run(2, 4), run(3, 6),
+                      ('dqn-double=true-seed1', run(1, 7)[1])]}))
+  assert lines == ['| walker_walk | dqn | 3 | 4, -1 to 9 | 850 |',
+                   '| walker_walk | dqn-double=true | 1 | 7, not known | 850 |']
