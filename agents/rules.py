@@ -19,6 +19,8 @@ def _choice(names: Iterable[str]) -> tuple[Callable[[Any], bool], str]:
   return names.__contains__, f'one of {", ".join(filter(None, names))}'
 
 
+NUM_SEEDS = 2**31
+
 _FIELDS = (
     (('unit',), *_choice(('frames', 'steps'))),
     (('replay',), *_choice(factory.KINDS)),
@@ -45,7 +47,7 @@ _FIELDS = (
      'at least 0; 0 turns it off'),
     (('bins',), lambda x: x >= 2, 'at least 2: a choice needs alternatives'),
     (('probe_inputs',), lambda x: x >= 2, 'at least 2: a kernel is of pairs'),
-    (('seed',), lambda x: 0 <= x < 2**31, 'from 0 to 2147483647'),
+    (('seed',), lambda x: 0 <= x < NUM_SEEDS, f'from 0 to {NUM_SEEDS - 1}'),
     (('learning_rate', 'optimizer_epsilon', 'noisy_sigma', 'hl_gauss_sigma', 'initial_scale'),
      lambda x: x > 0, 'above 0'),
     (('eval_length', 'eval_episodes', 'trace_steps', 'hidden_layers', 'random_shift', 'reward_clip',

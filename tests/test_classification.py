@@ -17,9 +17,9 @@ from agents.rlax_alone import rlax
 from networks import distributions
 from networks.types import Critic
 from replay import types
+from tests.ways import WAYS
 
 ATOMS = np.array([-1.0, 0.0, 1.0, 2.0], np.float32)
-WAYS = pytest.mark.parametrize('wrap', [jax.jit, lambda f: f], ids=['jit', 'plain'])
 RETURNS = st.floats(-4, 5, width=32)
 
 

@@ -15,8 +15,7 @@ from agents import losses
 from networks import types as types_lib
 from networks.distributions import DISTRIBUTIONS
 from replay import types
-
-WAYS = pytest.mark.parametrize('wrap', [jax.jit, lambda f: f], ids=['jit', 'plain'])
+from tests.ways import WAYS
 
 
 def batch(actions, rewards, discounts):

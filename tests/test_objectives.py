@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from agents import actions, learner, objectives
 from agents import config as config_lib
+from tests.ways import WAYS
 
 IMAGE = (1, 3, 4, 1)
-WAYS = pytest.mark.parametrize('wrap', [jax.jit, lambda f: f], ids=['jit', 'plain'])
 
 
 def make(objective, num_outputs, names=(), **overrides):

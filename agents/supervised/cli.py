@@ -42,7 +42,6 @@ class Command(NamedTuple):
   dataset: Any  # envs.datasets.Dataset
 
 
-_SEEDS = 2**31  # so many there are: see agents/rules.py
 # Of an experiment's size.
 _COUNTS = {
     'num_tasks': 'tasks', 'steps_per_task': 'updates on each task',
@@ -110,9 +109,10 @@ def parse(streams: Streams, argv: Sequence[str]) -> Command | str:
   if values.resume and not values.run_dir:
     raise errors.UsageError('resume=true: needs --run_dir, the experiment to continue')
   size = _size(row, values)
-  if values.seed < _SEEDS < values.seed + size.num_seeds:
-    raise errors.UsageError(f'num_seeds={size.num_seeds}: must be at most {_SEEDS - values.seed}, '
-                            f'since seed={values.seed} is the first of them')
+  most = rules.NUM_SEEDS - values.seed
+  if 0 < most < size.num_seeds:
+    raise errors.UsageError(f'num_seeds={size.num_seeds}: must be at most {most}, since '
+                            f'seed={values.seed} is the first of them')
   config_lib.preset(size.network, 'supervised', 'network')
   folder = pathlib.Path(values.run_dir or run_folder.stamped(name, size.network))
   parameters = row.parameters | _typed(streams, row.stream, given)
