@@ -13,6 +13,7 @@ pytest = -m pytest --numprocesses=$(TEST_WORKERS) --dist=loadgroup
 CANDIDATES := $(or $(PYTHON),python3.11 python3.12 python3.13 python3)
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 INPUTS := setup.cfg pyproject.toml constraints-reverb.txt make_venv.py
+PEERS := .venv-bench/ready .venv-dopamine/ready
 # An explicit PYTHON wants an environment that it made itself.
 READY := .venv/ready$(if $(PYTHON),-by$(subst /,-,$(PYTHON)))
 
@@ -23,7 +24,7 @@ make_venv = @for python in $(CANDIDATES); do \
   echo 'no Python 3.11, 3.12 or 3.13 runs as: $(CANDIDATES). Install python3.11' \
     '(best: it has Reverb), or name one with PYTHON=/path/to/python' >&2; exit 1
 
-.PHONY: help setup run test test-slow test-open lint bench figures clean
+.PHONY: help setup run test test-slow test-open lint bench bench-updates figures clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -46,14 +47,17 @@ test-open: .venv-open/ready  ## run the tests on the newest JAX and NumPy 2, wit
 lint: $(READY)  ## check the style
 	.venv/bin/ruff check .
 
-bench: $(READY) .venv-bench/ready  ## measure speeds, and Stable-Baselines3's DQN beside ours
+bench: $(READY) $(PEERS)  ## measure speeds, and peers' DQN beside ours
 	.venv/bin/python -m benchmarks.bench
+
+bench-updates: $(READY) $(PEERS)  ## measure updates alone beside those of peers
+	.venv/bin/python -m benchmarks.updates runs
 
 figures: $(READY)  ## run every supervised experiment at its small size, into results/supervised
 	.venv/bin/python -m benchmarks.figures results/supervised
 
 clean:  ## remove the environments and caches; runs stay
-	rm -rf .venv .venv-open .venv-bench *.egg-info build .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-open $(dir $(PEERS)) *.egg-info build .pytest_cache .ruff_cache .hypothesis
 
 $(READY): $(INPUTS)
 	$(call make_venv,.venv)
@@ -62,5 +66,5 @@ $(READY): $(INPUTS)
 .venv-open/ready: $(INPUTS)
 	$(call make_venv,.venv-open --set=open)
 
-.venv-bench/ready: $(INPUTS)
-	$(call make_venv,.venv-bench --set=bench)
+$(PEERS): .venv-%/ready: $(INPUTS)
+	$(call make_venv,.venv-$* --set=$*)

@@ -17,6 +17,7 @@ SETS = {
   'reverb': ('.[reverb,distributed,supervised,video,test]', '--constraint=constraints-reverb.txt'),
   'open': ('.[supervised,video,test]',),
   'bench': ('.[bench]',),
+  'dopamine': ('.[dopamine]',),
 }
 
 

@@ -1,6 +1,6 @@
 """Measures speeds on this machine: python -m benchmarks.bench. `make bench` sets up what it needs.
 
-One measurement at a time. Each is repeated; a row is a median and the least and most seen.
+One measurement at a time, by turns; a row is a median and the least and most seen.
 """
 
 import argparse
@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 from agents import config as config_lib
 from agents import heap
 from benchmarks import compare, speeds
+from benchmarks.peers import PEERS
 from replay import factory
 
-PEER = '.venv-bench/bin/python'
 MATRICES = 'products of matrices'
 CONTROL = ('environment, walker_walk', 'learner, decqn', 'whole loop, decqn on walker_walk')
 ACTED = (1, 8, 32)  # environments that are acted in together
@@ -54,69 +54,73 @@ ROWS = (
 
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument('--seconds', type=float, default=1.5, help='of one repeat of one part')
-  parser.add_argument('--repeats', type=int, default=3, help='of each part')
-  parser.add_argument('--rounds', type=int, default=5, help='of the comparison; 0: none')
+  parser.add_argument('--seconds', type=float, default=1.5, help='of one part in one round')
+  parser.add_argument('--rounds', type=int, default=5, help='of parts, then of whole loops')
   parser.add_argument('--output', type=pathlib.Path, default='runs/bench.json')
   arguments = parser.parse_args()
-  started, results = time.monotonic(), {}
+  started = time.monotonic()
   heap.keep_freed()  # as a run does
   print(f'{machine()["processor"]}, {os.cpu_count()} cores; batch {compare.SETTINGS["batch_size"]}')
+  rates = speeds.by_turns(
+      {row.name: row.make() for row in ROWS}, arguments.seconds, arguments.rounds)
   for row in ROWS:
-    results[row.name] = dict(
-        unit=row.unit, values=speeds.rates(row.make(), arguments.seconds, arguments.repeats))
-    show(row.name, **results[row.name])
-  report = dict(machine=machine(), parts=results, updates=updates(results),
-                control=control(results))
-  if arguments.rounds:
-    report['comparison'] = comparison(arguments.rounds)
+    show(row.name, row.unit, rates[row.name])
+  report = dict(
+      machine=machine(), updates=updates(rates), control=control(rates),
+      parts={row.name: dict(unit=row.unit, values=rates[row.name]) for row in ROWS},
+      comparison=comparison(arguments.rounds))
   arguments.output.parent.mkdir(parents=True, exist_ok=True)
   arguments.output.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
   print(f'written to {arguments.output}; took {time.monotonic() - started:.0f} s')
 
 
-def updates(parts: dict[str, Any]) -> dict[str, dict[str, float]]:
+def updates(rates: dict[str, list[float]]) -> dict[str, dict[str, float]]:
   """Operations of an update, and its speed as a share of that of matrix products alone."""
-  most, found = 1e6 * statistics.median(parts[MATRICES]['values']), {}
+  found = {}
   for agent in LEARNERS:
     flop = speeds.flop(agent)
-    share = statistics.median(parts[f'learner, {agent}']['values']) * flop / most
-    found[agent] = dict(flop=flop, share_of_bound=share)
-    print(f'{agent}: {flop / 1e9:.2f} Gflop an update, {share:.0%} of the bound that matrix '
-          'products set')
+    found[agent] = dict(flop=flop, share_of_bound=statistics.median(
+        flop * updating / (1e6 * multiplying)
+        for updating, multiplying in zip(rates[f'learner, {agent}'], rates[MATRICES], strict=True)))
+    print(f'{agent}: {flop / 1e9:.2f} Gflop an update, {found[agent]["share_of_bound"]:.0%} of the '
+          'bound that matrix products set')
   return found
 
 
-def control(parts: dict[str, Any]) -> dict[str, float]:
+def control(rates: dict[str, list[float]]) -> dict[str, Any]:
   """The loop's time over that of environment and updates alone, on Control."""
-  stepping, updating, looping = (1 / statistics.median(parts[name]['values']) for name in CONTROL)
   period = config_lib.resolve('control', 'walker_walk', 'decqn', (), {}).steps_per_update
-  ratio = looping / (stepping + updating / period)
-  print(f'decqn on walker_walk: the loop takes {ratio:.2f} times what environment and updates take')
-  return dict(steps_per_update=period, loop_over_parts=ratio)
+  stepping, updating, looping = (rates[name] for name in CONTROL)
+  alone = [1 / (1 / stepped + 1 / (period * updated))
+           for stepped, updated in zip(stepping, updating, strict=True)]
+  ratio = compare.ratio(alone, looping)
+  print(f'decqn on walker_walk: the loop takes {ratio.mean:.2f} times what environment and updates '
+        f'take (95% interval {ratio.low:.2f} to {ratio.high:.2f})')
+  return dict(steps_per_update=period, loop_over_parts=ratio._asdict())
 
 
 def comparison(rounds: int) -> dict[str, Any]:
-  """Our whole loop beside Stable-Baselines3's, by turns."""
-  commands = {
+  """Our whole loop beside those of peers, by turns."""
+  ours = {
       f'Pliant, {kind} replay': (sys.executable, '-m', 'benchmarks.whole_loop', kind)
       for kind in factory.available()}
-  peer = 'Stable-Baselines3'
-  commands[peer] = (PEER, 'benchmarks/peer_sb3.py')
+  theirs = {name: peer.command for name, peer in PEERS.items() if peer.plays}
   print('\nDQN on Pong, the whole loop while it learns: batch {batch_size}, an update every '
         '{steps_per_update} agent steps'.format(**compare.SETTINGS))
-  outcomes = compare.by_turns(commands, rounds)
+  outcomes = compare.by_turns(ours | theirs, rounds)
   values = {name: [run['frames_per_second'] for run in runs] for name, runs in outcomes.items()}
-  for name in commands:
-    show(name, 'frames/s', values[name])
-  ratios = {name: compare.ratio(values[name], values[peer]) for name in values if name != peer}
-  for name, ratio in ratios.items():
+  for name, found in values.items():
+    show(name, 'frames/s', found)
+  ratios = {(name, peer): compare.ratio(values[name], values[peer])
+            for name in ours for peer in theirs}
+  for (name, peer), ratio in ratios.items():
     print(f'{name} / {peer}: {ratio.mean:.2f} times as fast '
           f'(95% interval {ratio.low:.2f} to {ratio.high:.2f}, {rounds} rounds)')
   return dict(
       settings=compare.SETTINGS, frames_per_second=values,
-      peer_versions=outcomes[peer][0]['versions'],
-      ratios={name: ratio._asdict() for name, ratio in ratios.items()})
+      peers={peer: outcomes[peer][0]['versions'] for peer in theirs},
+      ratios=[dict(ours=name, over=peer, **ratio._asdict())
+              for (name, peer), ratio in ratios.items()])
 
 
 def show(name: str, unit: str, values: list[float]) -> None:

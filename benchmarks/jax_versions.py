@@ -30,7 +30,7 @@ def main() -> None:
 def measure(pythons: list[str], rounds: int) -> list[dict[str, Any]]:
   """A row for each agent and each interpreter but the first: times as fast as with that one."""
   versions = {python: _version(python) for python in pythons}
-  changes = {(agent, python): dict(agent=agent, domain=domain, keeps=True)
+  changes = {(agent, python): dict(agent=agent, domain=domain, keeps=True, seconds=3.0)
              for agent, domain in AGENTS.items() for python in pythons}
   commands = {(agent, python): (python, '-c', _PROGRAM) for agent, python in changes}
   rates = {name: [run['updates_per_second'] for run in runs]

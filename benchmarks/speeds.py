@@ -28,12 +28,20 @@ _EPSILON = 0.1
 _WARM_UP = 5  # yields; the second or so compiles
 
 
-def rates(benchmark: Iterator[int], seconds: float, repeats: int) -> list[float]:
-  """What a benchmark does in a second, `repeats` times over, once it is warm."""
-  with contextlib.closing(benchmark):
-    warm_up(benchmark)
-    windows = [window(benchmark, seconds) for _ in range(repeats)]
-  return [done / took for done, took in windows]
+def by_turns(
+    benchmarks: Mapping[str, Iterator[int]], seconds: float,
+    rounds: int) -> dict[str, list[float]]:
+  """What each does in a second, once a round; all are warm first, and closed at the end."""
+  rates = {name: [] for name in benchmarks}
+  with contextlib.ExitStack() as stack:
+    for benchmark in benchmarks.values():
+      stack.enter_context(contextlib.closing(benchmark))
+      warm_up(benchmark)
+    for _ in range(rounds):
+      for name, benchmark in benchmarks.items():
+        done, took = window(benchmark, seconds)
+        rates[name].append(done / took)
+  return rates
 
 
 def warm_up(benchmark: Iterator[int]) -> None:

@@ -1,13 +1,17 @@
 """The arithmetic and the order of the benchmarks; what they measure is for `make bench` to say."""
 
+import itertools
 import math
+import pathlib
 import subprocess
 import sys
+import time
 
 import pytest
 
 from agents import config as config_lib
-from benchmarks import compare, curves, growth, speeds, startup
+from benchmarks import bench, compare, curves, growth, peer_clock, speeds, startup, updates
+from benchmarks.peers import PEERS
 
 _ECHO = '''
 import json, pathlib, sys
@@ -62,18 +66,47 @@ def test_what_grows_are_settings_of_a_run(name):
         'atari', 'pong', 'dqn', changed.get('interventions', ()), changed.get('overrides', {}))
 
 
-def test_rates_repeats_and_closes():
-  closed = []
+def test_benchmarks_run_by_turns_and_are_closed():
+  begun, closed = [], []
 
-  def work():
+  def work(name):
     try:
       while True:
+        begun.append(name)
+        time.sleep(1e-3)  # what is measured
         yield 7
     finally:
-      closed.append(True)
+      closed.append(name)
 
-  rates = speeds.rates(work(), seconds=0.01, repeats=3)
-  assert len(rates) == 3 and min(rates) > 7 / 0.01 and closed == [True]
+  rates = speeds.by_turns({name: work(name) for name in 'AB'}, seconds=0.01, rounds=3)
+  # Both are warm before the first round, and each has as many turns.
+  turns = ''.join(name for name, _ in itertools.groupby(begun))
+  assert turns == 'AB' * 4 and closed == ['B', 'A']
+  assert {name: len(found) for name, found in rates.items()} == {'A': 3, 'B': 3}
+  assert all(0 < rate < 7 / 1e-3 for found in rates.values() for rate in found)
+
+
+def test_peers_are_measured_by_programs_that_are_there():
+  for peer in PEERS.values():
+    assert (pathlib.Path(compare.__file__).parent.parent / peer.program).is_file()
+    assert set(peer.agents) <= set(updates.AGENTS)
+
+
+def test_a_peers_updates_are_counted_by_the_clock():
+  done, waited = [], []
+  rate = peer_clock.updates_per_second(
+      lambda: (done.append(1), time.sleep(1e-3)), 0.02, lambda: waited.append(len(done)))
+  # It waits after every five, and the first ten, which may compile, do not count.
+  assert waited == list(range(5, len(done) + 1, 5))
+  assert 0 < rate < 1e3 and rate * 0.02 <= len(done) - 10
+
+
+def test_control_is_compared_with_its_parts_by_hand():
+  # 100 steps/s and 10 updates/s, one for each 8 steps: 10 + 12.5 ms; 27 are 1.2 times that.
+  stepping, updating, looping = bench.CONTROL
+  found = bench.control(
+      {stepping: [100, 100], updating: [10, 10], looping: [1e3 / 27, 1e3 / 27]})
+  assert found['loop_over_parts']['mean'] == pytest.approx(1.2)
 
 
 def test_starts_are_timed_to_their_end():
