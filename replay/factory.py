@@ -5,7 +5,7 @@ import os
 import pathlib
 import types as python_types
 
-from replay import frames, local, types
+from replay import frames, local, reverb_process, types
 
 _FRAMES = {'local': frames.HostFrames, 'device': frames.DeviceFrames}  # of the local replay
 KINDS = (*_FRAMES, 'reverb')
@@ -27,7 +27,17 @@ def make(kind: str, signature: types.Signature, settings: types.Settings, run_id
   types.check_settings(settings)
   if _is_local(kind):
     return local.LocalReplay(signature, settings, _FRAMES[kind])
-  return _reverb_replay().start(signature, settings, run_id, port, scratch)
+  _check_installed()
+  spec = reverb_process.new_spec(signature, settings, run_id, port)
+  if port:  # which is looked at first, by Reverb
+    return _reverb_replay().start(spec, scratch)
+  server = reverb_process.begin(spec, scratch)
+  try:
+    start = _reverb_replay().start  # Both processes import TensorFlow at the same time.
+  except BaseException:
+    reverb_process.stop(server)
+    raise
+  return start(spec, scratch, server=server)
 
 
 def remote() -> python_types.ModuleType:
@@ -43,13 +53,15 @@ def estimate_bytes(kind: str, signature: types.Signature,
   if _is_local(kind):
     exact = local.estimate_bytes(signature, settings, _FRAMES[kind].on_host())
     return exact, exact
-  return _reverb_replay().estimate_bytes(signature, settings)
+  return reverb_process.estimate_bytes(signature, settings)
 
 
 def check(kind: str, port: int) -> None:
   """Raises ValueError where `make` would refuse these: before anything is built."""
   if not _is_local(kind):
-    _reverb_replay().check_port(port)
+    _check_installed()
+    if port:
+      _reverb_replay().check_port(port)
 
 
 def _is_local(kind: str) -> bool:
@@ -58,12 +70,16 @@ def _is_local(kind: str) -> bool:
   return kind in _FRAMES
 
 
-def _reverb_replay() -> python_types.ModuleType:
-  """Imports Reverb, and with it TensorFlow, which takes seconds."""
+def _check_installed() -> None:
   if importlib.util.find_spec('reverb') is None:
     raise ValueError(
         'replay=reverb: needs dm-reverb, which has wheels for CPython 3.9-3.11 on Linux x86-64 '
         'only; install the Reverb set with `make setup` under python3.11, or use --replay=local')
+
+
+def _reverb_replay() -> python_types.ModuleType:
+  """Imports Reverb, and with it TensorFlow, which takes seconds."""
+  _check_installed()
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # Errors only.
   from replay import reverb_replay
   return reverb_replay

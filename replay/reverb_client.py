@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import reverb
 
-from replay import reverb_server, types
+from replay import reverb_process, reverb_server, types
 
 Writer, Column = reverb.TrajectoryWriter, reverb.TrajectoryColumn
 
@@ -31,7 +31,7 @@ _PROXY_VARIABLES = ('grpc_proxy', 'https_proxy', 'http_proxy')
 class Client:
   """The client of one server."""
 
-  def __init__(self, server: reverb_server.Server, deadline_s: float, patience_s: float):
+  def __init__(self, server: reverb_process.Server, deadline_s: float, patience_s: float):
     """Connects and checks that the server is our run's.
 
     Args:
@@ -41,7 +41,7 @@ class Client:
     """
     self._server, self._deadline_s, self._patience_s = server, deadline_s, patience_s
     endpoint = server.endpoint
-    if endpoint.pid == os.getpid() and endpoint.pid_namespace != reverb_server.pid_namespace():
+    if endpoint.pid == os.getpid() and endpoint.pid_namespace != reverb_process.pid_namespace():
       raise types.ReplayError(
           f'the replay server at {endpoint.address} has our process id, {endpoint.pid}, in another '
           'PID namespace; Reverb would take it for this process and crash: start either again')

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from replay import reverb_client, reverb_replay, reverb_server, types
+from replay import reverb_client, reverb_process, reverb_replay, reverb_server, types
 
-START_SECONDS = reverb_replay.START_SECONDS
+START_SECONDS = reverb_process.START_SECONDS
 
 
 class Counts(NamedTuple):
@@ -24,7 +24,7 @@ class Counts(NamedTuple):
 def serve(
     signature: types.Signature, settings: types.Settings, run_id: str, port: int,
     scratch: pathlib.Path, checkpoint: pathlib.Path | None, host: str, slots: tuple[str, ...],
-    queues: tuple[str, ...]) -> reverb_server.Server:
+    queues: tuple[str, ...]) -> reverb_process.Server:
   """Starts a server, which dies with the calling thread; with the contents of a saved replay.
 
   Args:
@@ -42,23 +42,23 @@ def serve(
     ReplayError: it did not start, or not as it was asked to.
   """
   reverb_client.check_port(port)
-  spec = reverb_server.Spec(
-      signature, settings, (run_id,), port, None, os.getpid(), slots, queues)
+  spec = reverb_process.new_spec(signature, settings, run_id, port)._replace(
+      slots=slots, queues=queues)
   if checkpoint:
     spec = reverb_replay.continued(spec, checkpoint)
-  server = reverb_server.launch(spec, scratch, START_SECONDS)
+  server = reverb_process.await_port(reverb_process.begin(spec, scratch))
   logging.warning('the replay server listens on port %d of all network interfaces, without '
                   'authentication: who reaches it can read, change and delete the replay',
                   server.endpoint.port)
   return server._replace(endpoint=server.endpoint._replace(host=host))
 
 
-def endpoint(fields: Sequence[Any]) -> reverb_server.Endpoint:
+def endpoint(fields: Sequence[Any]) -> reverb_process.Endpoint:
   """An endpoint, from the data it was sent as."""
-  return reverb_server.Endpoint(*fields)
+  return reverb_process.Endpoint(*fields)
 
 
-stop = reverb_server.stop
+stop = reverb_process.stop
 
 
 class RemoteReplay(reverb_replay.ReverbReplay):
@@ -68,7 +68,7 @@ class RemoteReplay(reverb_replay.ReverbReplay):
   """
 
   def __init__(
-      self, endpoint: reverb_server.Endpoint, signature: types.Signature,
+      self, endpoint: reverb_process.Endpoint, signature: types.Signature,
       settings: types.Settings, deadline_s: float = 10.0, patience_s: float = math.inf,
       num_kept: int = 0):
     """Connects.
@@ -82,8 +82,8 @@ class RemoteReplay(reverb_replay.ReverbReplay):
       num_kept: transitions last drawn that are kept for `peek`.
     """
     self._num_kept, self._kept = num_kept, collections.deque()
-    self.server = reverb_server.Server(endpoint)
-    spec = reverb_server.Spec(
+    self.server = reverb_process.Server(endpoint)
+    spec = reverb_process.Spec(
         signature, settings, (endpoint.run_id,), endpoint.port, None, os.getpid())
     super().__init__(spec, None, deadline_s, patience_s)
 
@@ -148,7 +148,7 @@ class RemoteReplay(reverb_replay.ReverbReplay):
       tape.writer.close(retry_on_unavailable=False)
     self._tapes = []
 
-  def _open(self, spec: reverb_server.Spec, windows: Any, episode_lengths: list[int]) -> None:
+  def _open(self, spec: reverb_process.Spec, windows: Any, episode_lengths: list[int]) -> None:
     self._spec = spec
     self._connect(windows, episode_lengths)
 

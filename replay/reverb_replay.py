@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import logging
-import math
 import os
 import pathlib
 import shutil
@@ -11,36 +10,31 @@ from typing import Any
 
 import numpy as np
 
-from replay import reverb_client, reverb_server, types
+from replay import reverb_client, reverb_process, reverb_server, types
 
 check_port = reverb_client.check_port
 
 # Reverb cuts a column into chunks and compresses each: similar frames share one.
 _CHUNK_LENGTH = 8
-START_SECONDS = 120.0  # TensorFlow's import, and a checkpoint of some million transitions.
 _SAVE_SECONDS_PER_ITEM = 1e-3  # Four times what incompressible Atari frames take.
 # Items a writer may have unconfirmed: three chunks' worth, so that chunks are full when they leave.
 _MAX_PENDING = 3 * _CHUNK_LENGTH
 
 
-def start(signature: types.Signature, settings: types.Settings, run_id: str, port: int = 0,
-          scratch: pathlib.Path | None = None, deadline_s: float = 10.0,
-          patience_s: float = 120.0) -> 'ReverbReplay':
+def start(spec: reverb_process.Spec, scratch: pathlib.Path | None = None,
+          deadline_s: float = 10.0, patience_s: float = 120.0,
+          server: reverb_process.Server | None = None) -> 'ReverbReplay':
   """Starts a server of our own, which dies with the calling thread, and returns its replay.
 
   Args:
-    signature: what it holds.
-    settings: how it keeps and draws.
-    run_id: by which the run's clients know their server.
-    port: 0 for any free one; a fixed one that is taken is a ValueError.
+    spec: what to serve; a port in it that is taken is a ValueError.
     scratch: where the server makes its private folder. Saving is without a copy where that is
       the file system of the folder saved to.
     deadline_s: how long a living server may take to say that it lives.
     patience_s: how long one that lives may take to do what it is asked.
+    server: begun already, with this spec and this scratch.
   """
-  spec = reverb_server.Spec(
-      signature, settings, (run_id,), port, checkpoint=None, parent=os.getpid())
-  replay = ReverbReplay(spec, scratch, deadline_s, patience_s)
+  replay = ReverbReplay(spec, scratch, deadline_s, patience_s, server)
   logging.warning('the replay server listens on port %d of all network interfaces, without '
                   'authentication: who reaches it can read, change and delete the replay',
                   replay.server.endpoint.port)
@@ -64,7 +58,7 @@ class _Tape:
     return history['frames'][end - length:end or None]
 
 
-def continued(spec: reverb_server.Spec, folder: pathlib.Path) -> reverb_server.Spec:
+def continued(spec: reverb_process.Spec, folder: pathlib.Path) -> reverb_process.Spec:
   """The spec of a server that goes on from what `ReverbReplay.save` wrote into `folder`."""
   state = json.loads((folder / 'state.json').read_text())
   # It must have every table of its checkpoint, also those of the runs that wrote it.
@@ -89,8 +83,8 @@ class ReverbReplay:
   grown. The probabilities reported are always those drawn with.
   """
 
-  def __init__(self, spec: reverb_server.Spec, scratch: pathlib.Path | None, deadline_s: float,
-               patience_s: float):
+  def __init__(self, spec: reverb_process.Spec, scratch: pathlib.Path | None, deadline_s: float,
+               patience_s: float, server: reverb_process.Server | None = None):
     """Args: see `start`."""
     self._scratch, self._deadline_s, self._patience_s = scratch, deadline_s, patience_s
     self._signature, self._settings = spec.signature, spec.settings
@@ -101,7 +95,7 @@ class ReverbReplay:
     self._tapes = []
     num_streams, frame_shape = self._signature.num_streams, self._signature.frame_shape
     blank = np.zeros((num_streams, self._window - 1, *frame_shape), self._signature.frame_dtype)
-    self._open(spec, blank, [0] * num_streams)
+    self._open(spec, blank, [0] * num_streams, server)
 
   def add(self, step: types.Step) -> None:
     """See `types.Replay`. Waits only where the server lags by some dozens of items."""
@@ -200,14 +194,15 @@ class ReverbReplay:
     """See `types.Replay`."""
     for tape in self._tapes:
       tape.writer.close()
-    reverb_server.stop(self.server)
+    reverb_process.stop(self.server)
 
-  def _open(self, spec: reverb_server.Spec, windows: np.ndarray,
-            episode_lengths: list[int]) -> None:
+  def _open(self, spec: reverb_process.Spec, windows: np.ndarray,
+            episode_lengths: list[int], server: reverb_process.Server | None = None) -> None:
     """Starts a server and, for each stream, a tape that begins with `windows` [N, W - 1, ...]."""
-    check_port(spec.port)
-    self._spec = spec
-    self.server = reverb_server.launch(spec, self._scratch, START_SECONDS)
+    if server is None:
+      check_port(spec.port)
+      server = reverb_process.begin(spec, self._scratch)
+    self._spec, self.server = spec, reverb_process.await_port(server)
     self._connect(windows, episode_lengths)
 
   def _connect(self, windows: np.ndarray, episode_lengths: list[int]) -> None:
@@ -258,19 +253,6 @@ class ReverbReplay:
     for tape in self._tapes:
       self._client.flush(tape.writer, 0)
     self._was_flushed = True
-
-
-def estimate_bytes(signature: types.Signature, settings: types.Settings) -> tuple[int, int]:
-  """The least and the most that a full replay takes in the server's memory.
-
-  Measured, per item: 1.2 kB with frames of 96 bytes, so 1.15 kB whatever the frames are; 1.5 kB
-  with Pong's frames of 7056 bytes under a random policy, so 0.05 of a frame where frames compress
-  well; 8.3 kB with noise of that size, so 1.02 of a frame where they do not. TensorFlow and
-  Reverb take 0.5 GB before the first item.
-  """
-  frame_bytes = math.prod(signature.frame_shape) * np.dtype(signature.frame_dtype).itemsize
-  low, high = (round(settings.capacity * (1150 + share * frame_bytes)) for share in (0.05, 1.02))
-  return 510_000_000 + low, 510_000_000 + high
 
 
 def _link(source: str, target: str) -> None:

@@ -1,27 +1,21 @@
-"""The Reverb server: its tables, its own process, and that process's life.
+"""The Reverb server: its tables, and what its process does.
 
-`python -m replay.reverb_server SPEC` is the process, SPEC a JSON list of `Spec`'s fields; `launch`
-starts it. A process of its own, because a crash in Reverb is a segmentation fault; and never a
-fork, because one that follows Reverb's import hangs.
+`python -m replay.reverb_server SPEC FOLDER` is the process that `reverb_process.begin` starts.
 """
 
 import ctypes
 import json
 import os
-import pathlib
-import select
 import shutil
 import signal
-import subprocess
 import sys
-import tempfile
-from typing import BinaryIO, NamedTuple
 
 import reverb
 import tensorflow as tf
 from reverb import reverb_types
 
 from replay import types
+from replay.reverb_process import Spec, parse
 
 TABLE = 'transitions'
 HEADER = 8  # Numbers in a letter's header.
@@ -33,53 +27,9 @@ _PR_SET_PDEATHSIG = 1
 _END = signal.SIGHUP
 
 
-class Spec(NamedTuple):
-  """What the server process is told."""
-  signature: types.Signature
-  settings: types.Settings
-  run_ids: tuple[str, ...]  # The run's, then those its checkpoint was written under.
-  port: int  # 0: any free one
-  checkpoint: str | None  # A checkpoint's folder, which is only read.
-  parent: int  # The process it dies with.
-  slots: tuple[str, ...] = ()  # Tables of one letter, the newest.
-  queues: tuple[str, ...] = ()  # Tables of letters that are taken once, the oldest first.
-
-
-class Endpoint(NamedTuple):
-  """Where a server listens, and who it is."""
-  host: str
-  port: int
-  run_id: str
-  pid: int
-  pid_namespace: str
-
-  @property
-  def address(self) -> str:
-    return f'{self.host}:{self.port}'
-
-
-class Server(NamedTuple):
-  """A server process; of one that another process started only the endpoint is known."""
-  endpoint: Endpoint
-  folder: pathlib.Path | None = None  # Its private folder.
-  process: subprocess.Popen | None = None
-  log: BinaryIO | None = None  # What it writes to stderr.
-
-  def end(self) -> str | None:
-    """How it ended; None where it has not, or where nobody here would know."""
-    if self.process is None or self.process.poll() is None:
-      return None
-    return f'it ended with status {self.process.returncode}: {last_words(self.log)}'
-
-
 def run_table(run_id: str) -> str:
   """The name of the table by which a client knows the server of its own run."""
   return f'run-{run_id}'
-
-
-def pid_namespace() -> str:
-  """This process's PID namespace, such as 'pid:[4026531836]'."""
-  return os.readlink('/proc/self/ns/pid')
 
 
 def window_length(signature: types.Signature) -> int:
@@ -143,59 +93,9 @@ def _describe(table: reverb_types.TableInfo) -> dict[str, str]:
   return {name: ' '.join(str(value).split()) for name, value in named.items()}
 
 
-def launch(spec: Spec, scratch: pathlib.Path | None, deadline_s: float) -> Server:
-  """Starts a server and waits until it listens.
-
-  The server dies with the thread that calls this: call it from one that lives as long as it is
-  needed.
-
-  Args:
-    spec: what to serve.
-    scratch: where the server's private folder is made; None for the system's temporary folder.
-    deadline_s: how long it may take to listen.
-
-  Raises:
-    ReplayError: it ended, or did not listen in time; with its last words.
-  """
-  root = pathlib.Path(__file__).resolve().parent.parent
-  # Reverb deletes whatever else lies in its folder, so that is nobody else's; its mode is 0700.
-  folder = tempfile.mkdtemp(prefix='replay-', dir=scratch and scratch.resolve())
-  log = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the server)
-  process = subprocess.Popen(
-      [sys.executable, '-m', 'replay.reverb_server', json.dumps(spec), folder], cwd=root,
-      env={'TF_CPP_MIN_LOG_LEVEL': '2', **os.environ},
-      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
-      start_new_session=True)  # Out of the reach of the terminal's Ctrl-C.
-  with process.stdout:
-    readable, _, _ = select.select([process.stdout], [], [], deadline_s)
-    line = process.stdout.readline() if readable else b''
-  port = json.loads(line)['port'] if line else 0
-  endpoint = Endpoint('localhost', port, spec.run_ids[0], process.pid, pid_namespace())
-  server = Server(endpoint, pathlib.Path(folder), process, log)
-  if not line:
-    stop(server)
-    cause = 'ended at once' if readable else f'did not start within {deadline_s:g} s'
-    raise types.ReplayError(f'the replay server {cause}: {last_words(log)}')
-  return server
-
-
-def stop(server: Server) -> None:
-  """Ends a server at once, wedged or not: what it holds beyond a checkpoint is not kept."""
-  server.process.kill()
-  server.process.wait()
-  shutil.rmtree(server.folder, ignore_errors=True)
-
-
-def last_words(log: BinaryIO) -> str:
-  """The last line that a server wrote to stderr."""
-  size = os.fstat(log.fileno()).st_size
-  text = os.pread(log.fileno(), 1000, max(0, size - 1000)).decode(errors='replace')
-  return text.strip().rpartition('\n')[2] or 'it wrote nothing'
-
-
 def main(argument: str, folder: str) -> None:
   """Serves until the parent kills it or dies; in that case removes `folder`."""
-  spec = _parse(argument)
+  spec = parse(argument)
   parent_died = _pipe_from_signals()
   ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, _END)
   try:
@@ -224,13 +124,6 @@ def _pipe_from_signals() -> int:
   signal.set_wakeup_fd(write_end)
   signal.signal(_END, lambda *_: None)
   return read_end
-
-
-def _parse(argument: str) -> Spec:
-  spec = Spec(*json.loads(argument))
-  shape, *rest = spec.signature
-  return spec._replace(signature=types.Signature(tuple(shape), *rest),
-                       settings=types.Settings(*spec.settings))
 
 
 if __name__ == '__main__':

@@ -23,7 +23,7 @@ from tests import replay_twin
 pytestmark = pytest.mark.reverb
 pytest.importorskip('reverb', reason='needs Reverb')
 
-from replay import reverb_client, reverb_replay, reverb_server  # noqa: E402
+from replay import reverb_client, reverb_process, reverb_replay, reverb_server  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parents[1]
 SIGNATURE = types.Signature((5,), 'float32', 1, 2, 3, 1)
@@ -42,8 +42,9 @@ def fill(replay):
 def start():
   """Starts replays, which end with the test."""
   with contextlib.ExitStack() as stack:
-    def start_one(run_id='first', signature=SIGNATURE, settings=SETTINGS, **arguments):
-      replay = reverb_replay.start(signature, settings, run_id, **arguments)
+    def start_one(run_id='first', port=0, signature=SIGNATURE, settings=SETTINGS, **arguments):
+      spec = reverb_process.new_spec(signature, settings, run_id, port)
+      replay = reverb_replay.start(spec, **arguments)
       return stack.enter_context(contextlib.closing(replay))
     yield start_one
 
@@ -51,7 +52,8 @@ def start():
 @pytest.fixture(scope='module')
 def shared():
   """The replay of the run `first`, which stays as it is."""
-  with contextlib.closing(reverb_replay.start(SIGNATURE, SETTINGS, 'first')) as replay:
+  spec = reverb_process.new_spec(SIGNATURE, SETTINGS, 'first', port=0)
+  with contextlib.closing(reverb_replay.start(spec)) as replay:
     fill(replay)
     yield replay
 
@@ -93,9 +95,10 @@ def test_a_process_can_end_whose_server_has_stopped_and_which_then_ends_too():
   code = """
 import os, signal
 import numpy as np
-from replay import reverb_replay, types
-replay = reverb_replay.start(
-    types.Signature((5,), 'float32', 1, 2, 3, 1), types.Settings(100), 'stopped', deadline_s=1.0)
+from replay import reverb_process, reverb_replay, types
+replay = reverb_replay.start(reverb_process.new_spec(
+    types.Signature((5,), 'float32', 1, 2, 3, 1), types.Settings(100), 'stopped', port=0),
+    deadline_s=1.0)
 outcome = types.Outcome(1, np.zeros(2, np.int32), 0.0, 1.0)
 for t in range(50):
   replay.add(types.Step(0, t == 0, np.zeros(5, np.float32), (outcome,) if t else ()))
@@ -119,6 +122,30 @@ except types.ReplayError as error:
   wait_until(lambda: not psutil.pid_exists(int(pid)))
 
 
+def test_the_server_is_begun_before_reverb_is_imported_and_ends_where_that_fails():
+  code = """
+import sys
+import psutil
+from replay import factory, types
+
+class Interrupted:
+  def find_spec(name, path=None, target=None):
+    if name == 'reverb' and (children := psutil.Process().children()):
+      print(' '.join(children[0].cmdline()), flush=True)
+      raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupted)
+try:
+  factory.make('reverb', types.Signature((5,), 'float32', 1, 2, 3, 1), types.Settings(100), 'run')
+except KeyboardInterrupt:
+  print(psutil.Process().children())
+"""
+  child = subprocess.run(
+      [sys.executable, '-c', code], cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=100)
+  server, left = child.stdout.splitlines()
+  assert 'replay.reverb_server' in server and left == '[]'
+
+
 def test_what_a_terminal_or_a_scheduler_sends_is_for_the_trainer_alone(shared):
   for number in (signal.SIGINT, signal.SIGTERM):
     shared.server.process.send_signal(number)
@@ -139,7 +166,7 @@ def test_a_busy_port_is_refused_and_the_culprit_named(shared):
   before = psutil.Process().children()
   with pytest.raises(ValueError, match=f'replay_port={port}: in use by the replay server of run '
                      'first; end that run'):
-    reverb_replay.start(SIGNATURE, SETTINGS, 'second', port=port)
+    reverb_replay.start(reverb_process.new_spec(SIGNATURE, SETTINGS, 'second', port))
   assert psutil.Process().children() == before
 
 
@@ -219,7 +246,7 @@ def test_a_folder_continues_under_another_run_id_and_on_a_fixed_port(start, shar
 def test_a_checkpoints_settings_do_not_win_unnoticed(shared):
   """Reverb silently prefers them to those asked for, so it is the server that must be asked."""
   table = reverb_client.Client(shared.server, 5.0, 5.0).info('describe it')[reverb_server.TABLE]
-  spec = reverb_server.Spec(SIGNATURE, SETTINGS, ('first',), 0, None, os.getpid())
+  spec = reverb_process.new_spec(SIGNATURE, SETTINGS, 'first', port=0)
   reverb_server.check_table(table, spec)
   for part, field, message in [
       ('settings', {'capacity': 20}, 'max_size 100, not 20'),
@@ -270,5 +297,5 @@ def test_100k_pong_transitions_take_250_mb(start):
   replay.sample(32)
   taken = process.memory_info().rss
   assert taken - before < 250e6
-  low, high = reverb_replay.estimate_bytes(signature, settings)
+  low, high = reverb_process.estimate_bytes(signature, settings)
   assert 0.9 * low < taken < high
