@@ -16,8 +16,10 @@ class Chosen(NamedTuple):
   parameters: tuple[tuple[str, Any], ...]  # ('redo.period', 1000), …, sorted
 
 
-def parse(text: str) -> dict[str, dict[str, str]]:
+def parse(text: str, flag: str = 'interventions') -> dict[str, dict[str, str]]:
   """ln,redo(period=1000,tau=0.1) -> {ln: {}, redo: {period: 1000, tau: 0.1}}, all text.
+
+  `flag` is what errors call it.
 
   Raises:
     UsageError: the text cannot be read, or a name or parameter is given twice.
@@ -27,23 +29,23 @@ def parse(text: str) -> dict[str, dict[str, str]]:
     match = re.fullmatch(r'\s*([^(\s]+)\s*(?:\((.*)\))?\s*', word)
     if not match:
       raise errors.UsageError(
-          f'interventions={word.strip()}: must be NAME or NAME(PARAMETER=VALUE,...)')
+          f'{flag}={word.strip()}: must be NAME or NAME(PARAMETER=VALUE,...)')
     name, inside = match.groups()
     if name in found:
-      raise errors.UsageError(f'interventions={name}: given twice; name each once')
+      raise errors.UsageError(f'{flag}={name}: given twice; name each once')
     found[name] = {}
     for part in filter(str.strip, (inside or '').split(',')):
-      parameter, value = _assignment(name, part)
+      parameter, value = _assignment(flag, name, part)
       if parameter in found[name]:
-        raise errors.UsageError(f'interventions={name}({part.strip()}): {parameter} is set twice')
+        raise errors.UsageError(f'{flag}={name}({part.strip()}): {parameter} is set twice')
       found[name][parameter] = value
   return found
 
 
-def _assignment(name: str, text: str) -> tuple[str, str]:
+def _assignment(flag: str, name: str, text: str) -> tuple[str, str]:
   parameter, equals, value = (part.strip() for part in text.partition('='))
   if not equals:
-    raise errors.UsageError(f'interventions={name}({text.strip()}): must be PARAMETER=VALUE')
+    raise errors.UsageError(f'{flag}={name}({text.strip()}): must be PARAMETER=VALUE')
   return parameter, value
 
 

@@ -64,10 +64,7 @@ def parse(domain: command_line.Domain, argv: Sequence[str]) -> Command | str:
   if isinstance(values, str):
     return values
   if values.list is not None:
-    tables = _lists(domain)
-    if values.list not in tables:
-      raise errors.unknown('list', values.list, tables)
-    return '\n'.join(tables[values.list]())
+    return flag_reader.listed(values.list, _lists(domain))
   return _resolve(domain, values)
 
 

@@ -1,7 +1,7 @@
 """Flags in, their values or the help text out; imports nothing that is slow to import."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from absl import flags
 
@@ -57,6 +57,17 @@ def define_probe_size(to: flags.FlagValues, default: str = 'small') -> None:
   flags.DEFINE_string(
       'probe_size', default, 'of the random-target probe: small, paper; the paper\'s takes the '
       'agent\'s own optimizer', flag_values=to)
+
+
+def listed(table: str, tables: Mapping[str, Callable[[], Iterable[str]]]) -> str:
+  """What --list prints of one of the tables, a line each.
+
+  Raises:
+    UsageError: there is no such table.
+  """
+  if table not in tables:
+    raise errors.unknown('list', table, tables)
+  return '\n'.join(tables[table]())
 
 
 def names(text: str) -> list[str]:

@@ -238,11 +238,15 @@ def test_what_is_done_is_not_done_again(experiment):
 
 @pytest.mark.parametrize('arguments, message', [
     (['--experiment=random_label'], 'experiment=random_label: unknown; did you mean random_labels'),
-    (['--experiment=ways,ways'], 'interventions=ways: given twice|must name one'),
+    (['--experiment=ways,ways'], 'experiment=ways: given twice'),
     (['--experiment=random_labels(part=2)'], 'random_labels=part: unknown; known are'),
     (['--experiment=random_labels(fraction=2)'], 'fraction=2.0: must be above 0'),
     (['--experiment=random_labels(fraction=x)'], 'random_labels.fraction=x: must be a number'),
+    (['--experiment=random_labels(x)'],
+     r'experiment=random_labels\(x\): must be PARAMETER=VALUE'),
     (['--network=vgg'], 'network=vgg: unknown'),
+    (['--network=cnn', '--set=torso=nature'],
+     r'torso=nature: must take observations of shape \(1, 28, 28, 1\)'),
     (['--network=dqn'],
      'network=dqn: is not for supervised; use one of mlp, small_mlp, cnn, resnet18'),
     (['--dataset=imagenet'], 'dataset=imagenet: unknown'),

@@ -3,12 +3,23 @@
 import dataclasses
 import itertools
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from absl import flags
 
-from agents import choice, errors, flag_reader, interventions, presets, rules, run_folder, script
+from agents import (
+  actions,
+  choice,
+  errors,
+  flag_reader,
+  interventions,
+  learner,
+  presets,
+  rules,
+  run_folder,
+  script,
+)
 from agents import config as config_lib
 from agents.config import Config
 from agents.supervised import experiment_folder, experiments
@@ -94,8 +105,8 @@ def parse(streams: Streams, argv: Sequence[str]) -> Command | str:
   if isinstance(values, str):
     return values
   if values.list is not None:
-    return _listed(streams, values.list)
-  asked = choice.parse(values.experiment)
+    return flag_reader.listed(values.list, _lists(streams))
+  asked = choice.parse(values.experiment, 'experiment')
   if len(asked) != 1:
     raise errors.UsageError(f'experiment={values.experiment}: must name one')
   (name, given), = asked.items()
@@ -127,14 +138,15 @@ def parse(streams: Streams, argv: Sequence[str]) -> Command | str:
   built = tuple(
       _arm(label, arm, row, values, parameters, (streams, dataset), folder)
       for label, arm in arms.items())
+  _check_torsos(built, dataset.images.shape[1:])
   swept = (word.partition('=')[0] for word in values.sweep)
   rules.check_said(
       [arm.configs[0] for arm in built], {*config_lib.parse_overrides(values.set), *swept})
   return Command(about, built, folder, dataset)
 
 
-def _listed(streams: Streams, table: str) -> str:
-  tables = {
+def _lists(streams: Streams) -> dict[str, Callable[[], Iterable[str]]]:
+  return {
       'experiments': lambda: (
           f'{name}: {row.question}' for name, row in experiments.EXPERIMENTS.items()),
       'networks': lambda: (
@@ -144,9 +156,6 @@ def _listed(streams: Streams, table: str) -> str:
       'datasets': lambda: streams.datasets,
       'settings': config_lib.described,
   }
-  if table not in tables:
-    raise errors.unknown('list', table, tables)
-  return '\n'.join(tables[table]())
 
 
 def _typed(streams: Streams, stream: str, given: Mapping[str, str]) -> dict[str, Any]:
@@ -201,6 +210,12 @@ def _size(row: experiments.Experiment, values: flags.FlagValues) -> experiments.
         raise errors.UsageError(f'{name}={value}: must be at least {least}')
       size = size._replace(**{name: value})
   return size
+
+
+def _check_torsos(arms: Sequence[Arm], image_shape: tuple[int, ...]) -> None:
+  """Raises ValueError where images do not fit one, before anything is written."""
+  for config in {arm.configs[0].torso: arm.configs[0] for arm in arms}.values():
+    learner.make_network(config, (1, *image_shape), 'uint8', actions.ActionMap(1, 1, None))
 
 
 _LENGTHS = ('run_length', 'steps_per_task', 'eval_every', 'probe_every', 'checkpoint_every')
