@@ -23,25 +23,33 @@ def available() -> tuple[str, ...]:
 
 def make(kind: str, signature: types.Signature, settings: types.Settings, run_id: str,
          port: int = 0, scratch: pathlib.Path | None = None) -> types.Replay:
-  """Makes a replay; see `reverb_replay.start` for what only Reverb heeds."""
+  """Makes a replay.
+
+  Args:
+    kind: one of KINDS.
+    signature: what it holds.
+    settings: how it keeps and draws.
+    run_id: by which a Reverb server is known to be the run's.
+    port: of a Reverb server, see `check`; 0 for any free one.
+    scratch: see `reverb_replay.start`.
+  """
   types.check_settings(settings)
   if _is_local(kind):
     return local.LocalReplay(signature, settings, _FRAMES[kind])
-  _check_installed()
+  check(kind, port)
   spec = reverb_process.new_spec(signature, settings, run_id, port)
-  if port:  # which is looked at first, by Reverb
-    return _reverb_replay().start(spec, scratch)
   server = reverb_process.begin(spec, scratch)
   try:
-    start = _reverb_replay().start  # Both processes import TensorFlow at the same time.
+    # Both processes import TensorFlow at the same time.
+    return _reverb_replay().start(spec, server, scratch)
   except BaseException:
     reverb_process.stop(server)
     raise
-  return start(spec, scratch, server=server)
 
 
 def remote() -> python_types.ModuleType:
   """`replay.reverb_remote`, for replays that several processes share; imported only here."""
+  _check_installed()
   _reverb_replay()
   from replay import reverb_remote
   return reverb_remote
@@ -53,6 +61,7 @@ def estimate_bytes(kind: str, signature: types.Signature,
   if _is_local(kind):
     exact = local.estimate_bytes(signature, settings, _FRAMES[kind].on_host())
     return exact, exact
+  _check_installed()
   return reverb_process.estimate_bytes(signature, settings)
 
 
@@ -60,8 +69,8 @@ def check(kind: str, port: int) -> None:
   """Raises ValueError where `make` would refuse these: before anything is built."""
   if not _is_local(kind):
     _check_installed()
-    if port:
-      _reverb_replay().check_port(port)
+    if reverb_process.taken(port):
+      _reverb_replay().check_port(port)  # says by whom
 
 
 def _is_local(kind: str) -> bool:
@@ -79,7 +88,6 @@ def _check_installed() -> None:
 
 def _reverb_replay() -> python_types.ModuleType:
   """Imports Reverb, and with it TensorFlow, which takes seconds."""
-  _check_installed()
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # Errors only.
   from replay import reverb_replay
   return reverb_replay

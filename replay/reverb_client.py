@@ -7,7 +7,6 @@ whether it lives.
 
 import importlib.metadata
 import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -211,18 +210,10 @@ def bypass_proxies(host: str = 'localhost') -> None:
 
 
 def check_port(port: int) -> None:
-  """Raises ValueError where something listens on `port` already; 0 stands for any free one.
-
-  Two Reverb servers can share a port, and clients are then split between them at random: they set
-  SO_REUSEPORT. A listener that does not set it is refused, and so notices.
-  """
-  dual = socket.has_dualstack_ipv6()
-  family = socket.AF_INET6 if dual else socket.AF_INET
-  try:
-    socket.create_server(('', port), family=family, dualstack_ipv6=dual).close()
+  """Raises ValueError where something listens on `port` already, and says what."""
+  cause = reverb_process.taken(port)
+  if cause is None:
     return
-  except OSError as error:
-    cause = os.strerror(error.errno)
   bypass_proxies()
   try:
     run_ids = run_ids_of(reverb.Client(f'localhost:{port}').server_info(timeout=3))

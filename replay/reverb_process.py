@@ -1,4 +1,4 @@
-"""The process of a Reverb server: how it is begun, found and ended. Imports no Reverb itself.
+"""The process of a Reverb server: begun, found, ended, and what it takes. Imports no Reverb itself.
 
 A process of its own, because a crash in Reverb is a segmentation fault; and never a fork, because
 one that follows Reverb's import hangs.
@@ -10,6 +10,7 @@ import os
 import pathlib
 import select
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -27,7 +28,7 @@ class Spec(NamedTuple):
   signature: types.Signature
   settings: types.Settings
   run_ids: tuple[str, ...]  # The run's, then those its checkpoint was written under.
-  port: int  # 0: any free one
+  port: int  # 0: any free one; of a fixed one see `taken`
   checkpoint: str | None  # A checkpoint's folder, which is only read.
   parent: int  # The process it dies with.
   slots: tuple[str, ...] = ()  # Tables of one letter, the newest.
@@ -79,6 +80,21 @@ def pid_namespace() -> str:
   return os.readlink('/proc/self/ns/pid')
 
 
+def taken(port: int) -> str | None:
+  """Why a server cannot listen on `port`; None where it can. 0 stands for any free one.
+
+  Two Reverb servers can share a port, and clients are then split between them at random: they set
+  SO_REUSEPORT. A listener that does not set it is refused, and so notices.
+  """
+  dual = socket.has_dualstack_ipv6()
+  family = socket.AF_INET6 if dual else socket.AF_INET
+  try:
+    socket.create_server(('', port), family=family, dualstack_ipv6=dual).close()
+  except OSError as error:
+    return os.strerror(error.errno)
+  return None
+
+
 def begin(spec: Spec, scratch: pathlib.Path | None) -> Server:
   """Starts a server, whose port `await_port` will tell.
 
@@ -92,36 +108,44 @@ def begin(spec: Spec, scratch: pathlib.Path | None) -> Server:
   root = pathlib.Path(__file__).resolve().parent.parent
   # Reverb deletes whatever else lies in its folder, so that is nobody else's; its mode is 0700.
   folder = tempfile.mkdtemp(prefix='replay-', dir=scratch and scratch.resolve())
-  log = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the server)
-  process = subprocess.Popen(
-      [sys.executable, '-m', 'replay.reverb_server', json.dumps(spec), folder], cwd=root,
-      env={'TF_CPP_MIN_LOG_LEVEL': '2', **os.environ},
-      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
-      start_new_session=True)  # Out of the reach of the terminal's Ctrl-C.
+  try:
+    log = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the server)
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'replay.reverb_server', json.dumps(spec), folder], cwd=root,
+        env={'TF_CPP_MIN_LOG_LEVEL': '2', **os.environ},
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
+        start_new_session=True)  # Out of the reach of the terminal's Ctrl-C.
+  except BaseException:
+    shutil.rmtree(folder, ignore_errors=True)
+    raise
   endpoint = Endpoint('localhost', 0, spec.run_ids[0], process.pid, pid_namespace())
   return Server(endpoint, pathlib.Path(folder), process, log)
 
 
 def await_port(server: Server, deadline_s: float = START_SECONDS) -> Server:
-  """Waits until a server that was begun listens; returns it with its port.
+  """Waits, once, until a server that was begun listens; returns it with its port.
 
   Raises:
-    ReplayError: it ended, or did not listen in time; with its last words.
+    ReplayError: it ended, or did not listen in time; with its last words. It is stopped then.
   """
-  with server.process.stdout as said:
-    readable, _, _ = select.select([said], [], [], deadline_s)
-    line = said.readline() if readable else b''
-  if not line:
-    stop(server)
-    cause = 'ended at once' if readable else f'did not start within {deadline_s:g} s'
+  try:
+    with server.process.stdout as said:
+      readable, _, _ = select.select([said], [], [], deadline_s)
+      line = said.readline() if readable else b''
+    if line:
+      return server._replace(endpoint=server.endpoint._replace(port=json.loads(line)['port']))
+    cause = 'ended before it listened' if readable else f'did not listen within {deadline_s:g} s'
     raise types.ReplayError(f'the replay server {cause}: {last_words(server.log)}')
-  return server._replace(endpoint=server.endpoint._replace(port=json.loads(line)['port']))
+  except BaseException:
+    stop(server)
+    raise
 
 
 def stop(server: Server) -> None:
   """Ends a server at once, wedged or not: what it holds beyond a checkpoint is not kept."""
   server.process.kill()
   server.process.wait()
+  server.process.stdout.close()
   shutil.rmtree(server.folder, ignore_errors=True)
 
 

@@ -3,7 +3,6 @@
 import collections
 import logging
 import math
-import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,8 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from replay import reverb_client, reverb_process, reverb_replay, reverb_server, types
-
-START_SECONDS = reverb_process.START_SECONDS
 
 
 class Counts(NamedTuple):
@@ -82,10 +79,8 @@ class RemoteReplay(reverb_replay.ReverbReplay):
       num_kept: transitions last drawn that are kept for `peek`.
     """
     self._num_kept, self._kept = num_kept, collections.deque()
-    self.server = reverb_process.Server(endpoint)
-    spec = reverb_process.Spec(
-        signature, settings, (endpoint.run_id,), endpoint.port, None, os.getpid())
-    super().__init__(spec, None, deadline_s, patience_s)
+    spec = reverb_process.new_spec(signature, settings, endpoint.run_id, endpoint.port)
+    super().__init__(spec, reverb_process.Server(endpoint), None, deadline_s, patience_s)
 
   @property
   def client(self) -> reverb_client.Client:
@@ -147,10 +142,6 @@ class RemoteReplay(reverb_replay.ReverbReplay):
     for tape in self._tapes:
       tape.writer.close(retry_on_unavailable=False)
     self._tapes = []
-
-  def _open(self, spec: reverb_process.Spec, windows: Any, episode_lengths: list[int]) -> None:
-    self._spec = spec
-    self._connect(windows, episode_lengths)
 
 
 def _num_transitions(batches: Sequence[types.Transition]) -> int:

@@ -21,20 +21,20 @@ _SAVE_SECONDS_PER_ITEM = 1e-3  # Four times what incompressible Atari frames tak
 _MAX_PENDING = 3 * _CHUNK_LENGTH
 
 
-def start(spec: reverb_process.Spec, scratch: pathlib.Path | None = None,
-          deadline_s: float = 10.0, patience_s: float = 120.0,
-          server: reverb_process.Server | None = None) -> 'ReverbReplay':
-  """Starts a server of our own, which dies with the calling thread, and returns its replay.
+def start(spec: reverb_process.Spec, server: reverb_process.Server,
+          scratch: pathlib.Path | None = None, deadline_s: float = 10.0,
+          patience_s: float = 120.0) -> 'ReverbReplay':
+  """Waits for a server of our own that was begun; returns its replay.
 
   Args:
-    spec: what to serve; a port in it that is taken is a ValueError.
+    spec: what it serves.
+    server: see `reverb_process.begin`.
     scratch: where the server makes its private folder. Saving is without a copy where that is
       the file system of the folder saved to.
     deadline_s: how long a living server may take to say that it lives.
     patience_s: how long one that lives may take to do what it is asked.
-    server: begun already, with this spec and this scratch.
   """
-  replay = ReverbReplay(spec, scratch, deadline_s, patience_s, server)
+  replay = ReverbReplay(spec, reverb_process.await_port(server), scratch, deadline_s, patience_s)
   logging.warning('the replay server listens on port %d of all network interfaces, without '
                   'authentication: who reaches it can read, change and delete the replay',
                   replay.server.endpoint.port)
@@ -83,9 +83,10 @@ class ReverbReplay:
   grown. The probabilities reported are always those drawn with.
   """
 
-  def __init__(self, spec: reverb_process.Spec, scratch: pathlib.Path | None, deadline_s: float,
-               patience_s: float, server: reverb_process.Server | None = None):
-    """Args: see `start`."""
+  def __init__(self, spec: reverb_process.Spec, server: reverb_process.Server,
+               scratch: pathlib.Path | None, deadline_s: float, patience_s: float):
+    """Args: see `start`; the server listens."""
+    self._spec, self.server = spec, server
     self._scratch, self._deadline_s, self._patience_s = scratch, deadline_s, patience_s
     self._signature, self._settings = spec.signature, spec.settings
     self._window = reverb_server.window_length(spec.signature)
@@ -95,7 +96,7 @@ class ReverbReplay:
     self._tapes = []
     num_streams, frame_shape = self._signature.num_streams, self._signature.frame_shape
     blank = np.zeros((num_streams, self._window - 1, *frame_shape), self._signature.frame_dtype)
-    self._open(spec, blank, [0] * num_streams, server)
+    self._connect(blank, [0] * num_streams)
 
   def add(self, step: types.Step) -> None:
     """See `types.Replay`. Waits only where the server lags by some dozens of items."""
@@ -176,7 +177,10 @@ class ReverbReplay:
     state = self._saved_state(folder)
     windows = np.load(folder / 'windows.npy', allow_pickle=False)
     self.close()
-    self._open(continued(self._spec, folder), windows, state['episode_lengths'])
+    check_port(self._spec.port)
+    self._spec = continued(self._spec, folder)
+    self.server = reverb_process.await_port(reverb_process.begin(self._spec, self._scratch))
+    self._connect(windows, state['episode_lengths'])
     self._max_priority, self.num_refused = state['max_priority'], state['num_refused']
     self._mean_weight = state.get('mean_weight', self._mean_weight)  # Older folders lack it.
     if self._size != state['size']:
@@ -196,17 +200,8 @@ class ReverbReplay:
       tape.writer.close()
     reverb_process.stop(self.server)
 
-  def _open(self, spec: reverb_process.Spec, windows: np.ndarray,
-            episode_lengths: list[int], server: reverb_process.Server | None = None) -> None:
-    """Starts a server and, for each stream, a tape that begins with `windows` [N, W - 1, ...]."""
-    if server is None:
-      check_port(spec.port)
-      server = reverb_process.begin(spec, self._scratch)
-    self._spec, self.server = spec, reverb_process.await_port(server)
-    self._connect(windows, episode_lengths)
-
   def _connect(self, windows: np.ndarray, episode_lengths: list[int]) -> None:
-    """Checks the server and makes the tapes."""
+    """Checks the server; makes a tape a stream that begins with `windows` [N, W - 1, ...]."""
     try:
       self._client = reverb_client.Client(
           self.server, self._deadline_s, self._patience_s)

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from envs import atari
-from replay import types
+from replay import factory, types
 from tests import replay_twin
 
 pytestmark = pytest.mark.reverb
@@ -44,7 +44,8 @@ def start():
   with contextlib.ExitStack() as stack:
     def start_one(run_id='first', port=0, signature=SIGNATURE, settings=SETTINGS, **arguments):
       spec = reverb_process.new_spec(signature, settings, run_id, port)
-      replay = reverb_replay.start(spec, **arguments)
+      server = reverb_process.begin(spec, arguments.get('scratch'))
+      replay = reverb_replay.start(spec, server, **arguments)
       return stack.enter_context(contextlib.closing(replay))
     yield start_one
 
@@ -53,7 +54,8 @@ def start():
 def shared():
   """The replay of the run `first`, which stays as it is."""
   spec = reverb_process.new_spec(SIGNATURE, SETTINGS, 'first', port=0)
-  with contextlib.closing(reverb_replay.start(spec)) as replay:
+  server = reverb_process.begin(spec, None)
+  with contextlib.closing(reverb_replay.start(spec, server)) as replay:
     fill(replay)
     yield replay
 
@@ -96,9 +98,9 @@ def test_a_process_can_end_whose_server_has_stopped_and_which_then_ends_too():
 import os, signal
 import numpy as np
 from replay import reverb_process, reverb_replay, types
-replay = reverb_replay.start(reverb_process.new_spec(
-    types.Signature((5,), 'float32', 1, 2, 3, 1), types.Settings(100), 'stopped', port=0),
-    deadline_s=1.0)
+spec = reverb_process.new_spec(
+    types.Signature((5,), 'float32', 1, 2, 3, 1), types.Settings(100), 'stopped', port=0)
+replay = reverb_replay.start(spec, reverb_process.begin(spec, None), deadline_s=1.0)
 outcome = types.Outcome(1, np.zeros(2, np.int32), 0.0, 1.0)
 for t in range(50):
   replay.add(types.Step(0, t == 0, np.zeros(5, np.float32), (outcome,) if t else ()))
@@ -122,8 +124,9 @@ except types.ReplayError as error:
   wait_until(lambda: not psutil.pid_exists(int(pid)))
 
 
-def test_the_server_is_begun_before_reverb_is_imported_and_ends_where_that_fails():
+def test_the_server_is_begun_before_reverb_is_imported_and_ends_where_that_fails(tmp_path):
   code = """
+import pathlib
 import sys
 import psutil
 from replay import factory, types
@@ -136,14 +139,38 @@ class Interrupted:
 
 sys.meta_path.insert(0, Interrupted)
 try:
-  factory.make('reverb', types.Signature((5,), 'float32', 1, 2, 3, 1), types.Settings(100), 'run')
+  factory.make('reverb', types.Signature((5,), 'float32', 1, 2, 3, 1), types.Settings(100), 'run',
+               scratch=pathlib.Path(sys.argv[1]))
 except KeyboardInterrupt:
   print(psutil.Process().children())
 """
   child = subprocess.run(
-      [sys.executable, '-c', code], cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=100)
+      [sys.executable, '-c', code, tmp_path], cwd=ROOT, stdout=subprocess.PIPE, text=True,
+      timeout=100)
   server, left = child.stdout.splitlines()
-  assert 'replay.reverb_server' in server and left == '[]'
+  assert 'replay.reverb_server' in server and left == '[]' and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('change, deadline_s, message', [
+    (dict(parent=1), 100.0, 'ended before it listened: '),  # to the server its parent is dead
+    ({}, 0.01, 'did not listen within 0.01 s')])
+def test_a_server_that_does_not_come_up_leaves_nothing(tmp_path, change, deadline_s, message):
+  spec = reverb_process.new_spec(SIGNATURE, SETTINGS, 'first', port=0)._replace(**change)
+  before = psutil.Process().children()
+  server = reverb_process.begin(spec, tmp_path)
+  with pytest.raises(types.ReplayError, match=message):
+    reverb_process.await_port(server, deadline_s)
+  assert psutil.Process().children() == before and not list(tmp_path.iterdir())
+
+
+def test_a_replay_that_does_not_come_about_leaves_no_server(tmp_path, monkeypatch):
+  def broken(*arguments):
+    raise RuntimeError('the first client fails')
+  monkeypatch.setattr(reverb_client.reverb, 'Client', broken)
+  before = psutil.Process().children()
+  with pytest.raises(RuntimeError, match='the first client fails'):
+    factory.make('reverb', SIGNATURE, SETTINGS, 'first', scratch=tmp_path)
+  assert psutil.Process().children() == before and not list(tmp_path.iterdir())
 
 
 def test_what_a_terminal_or_a_scheduler_sends_is_for_the_trainer_alone(shared):
@@ -166,7 +193,7 @@ def test_a_busy_port_is_refused_and_the_culprit_named(shared):
   before = psutil.Process().children()
   with pytest.raises(ValueError, match=f'replay_port={port}: in use by the replay server of run '
                      'first; end that run'):
-    reverb_replay.start(reverb_process.new_spec(SIGNATURE, SETTINGS, 'second', port))
+    factory.make('reverb', SIGNATURE, SETTINGS, 'second', port)
   assert psutil.Process().children() == before
 
 
