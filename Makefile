@@ -27,7 +27,7 @@ make_venv = @for python in $(CANDIDATES); do \
 .PHONY: help setup run test test-slow test-open lint bench bench-updates figures clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
 
 setup: $(READY)  ## make .venv: with Reverb on CPython 3.11, Linux x86-64, else without
 	@echo ".venv is ready (set up in $$(cat .venv/setup-seconds) s)."

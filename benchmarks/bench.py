@@ -55,7 +55,10 @@ ROWS = (
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('--seconds', type=float, default=1.5, help='of one part in one round')
-  parser.add_argument('--rounds', type=int, default=5, help='of parts, then of whole loops')
+  parser.add_argument(
+      '--rounds', type=int, choices=range(2, 100), default=5, metavar='N',
+      help='of parts, then of whole loops; at least 2')
+  parser.add_argument('--parts_only', action='store_true', help='no whole loops, no peers')
   parser.add_argument('--output', type=pathlib.Path, default='runs/bench.json')
   arguments = parser.parse_args()
   started = time.monotonic()
@@ -67,8 +70,9 @@ def main() -> None:
     show(row.name, row.unit, rates[row.name])
   report = dict(
       machine=machine(), updates=updates(rates), control=control(rates),
-      parts={row.name: dict(unit=row.unit, values=rates[row.name]) for row in ROWS},
-      comparison=comparison(arguments.rounds))
+      parts={row.name: dict(unit=row.unit, values=rates[row.name]) for row in ROWS})
+  if not arguments.parts_only:
+    report['comparison'] = comparison(arguments.rounds)
   arguments.output.parent.mkdir(parents=True, exist_ok=True)
   arguments.output.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
   print(f'written to {arguments.output}; took {time.monotonic() - started:.0f} s')
@@ -104,15 +108,23 @@ def comparison(rounds: int) -> dict[str, Any]:
   ours = {
       f'Pliant, {kind} replay': (sys.executable, '-m', 'benchmarks.whole_loop', kind)
       for kind in factory.available()}
-  theirs = {name: peer.command for name, peer in PEERS.items() if peer.plays}
+  peers = {name: peer for name, peer in PEERS.items() if peer.plays}
+  pairs = [(name, peer) for peer in peers for name in ours if peers[peer].torso == 'nature']
+  changes = {}
+  for name, peer in peers.items():  # as much work as theirs
+    if peer.torso != 'nature':
+      padded = f'Pliant, local replay, {peer.torso}'
+      ours[padded] = sys.executable, '-m', 'benchmarks.whole_loop', 'local'
+      changes[padded] = dict(overrides=dict(torso=peer.torso))
+      pairs.append((padded, name))
   print('\nDQN on Pong, the whole loop while it learns: batch {batch_size}, an update every '
         '{steps_per_update} agent steps'.format(**compare.SETTINGS))
-  outcomes = compare.by_turns(ours | theirs, rounds)
+  theirs = {name: peer.command for name, peer in peers.items()}
+  outcomes = compare.by_turns(ours | theirs, rounds, changes)
   values = {name: [run['frames_per_second'] for run in runs] for name, runs in outcomes.items()}
   for name, found in values.items():
     show(name, 'frames/s', found)
-  ratios = {(name, peer): compare.ratio(values[name], values[peer])
-            for name in ours for peer in theirs}
+  ratios = {(name, peer): compare.ratio(values[name], values[peer]) for name, peer in pairs}
   for (name, peer), ratio in ratios.items():
     print(f'{name} / {peer}: {ratio.mean:.2f} times as fast '
           f'(95% interval {ratio.low:.2f} to {ratio.high:.2f}, {rounds} rounds)')

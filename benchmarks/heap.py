@@ -5,13 +5,10 @@
 Each measurement is a process of its own: Pong, the agent's own batch size, one batch over and over.
 """
 
-import json
-import resource
 import sys
 from typing import Any
 
-from agents import heap
-from benchmarks import compare, speeds
+from benchmarks import compare
 from probes import files
 
 AGENTS = ('dqn', 'c51', 'qr_dqn', 'iqn', 'rainbow', 'dopamine_dqn')
@@ -31,7 +28,7 @@ def measure(rounds: int) -> list[dict[str, Any]]:
   """A row for each agent: times as fast where memory is kept, and what was faulted in."""
   changes = {(agent, keeps): dict(agent=agent, keeps=keeps, seconds=_SECONDS)
              for agent in AGENTS for keeps in (False, True)}
-  command = sys.executable, '-c', 'from benchmarks import heap; heap.update()'
+  command = sys.executable, '-m', 'benchmarks.update_alone'
   runs = compare.by_turns(dict.fromkeys(changes, command), rounds, changes)
   return [_row(agent, runs[agent, False], runs[agent, True]) for agent in AGENTS]
 
@@ -41,24 +38,6 @@ def _row(agent: str, freed: list[dict[str, float]], kept: list[dict[str, float]]
   faults = [round(max(run['faults_per_update'] for run in runs)) for runs in (freed, kept)]
   return dict(agent=agent, **compare.ratio(*rates).columns(),
               faults_per_update=faults[0], faults_per_update_kept=faults[1])
-
-
-def update() -> None:
-  """One measurement, as the settings of its last argument say: prints JSON."""
-  settings = json.loads(sys.argv[-1])
-  if settings['keeps']:
-    heap.keep_freed()
-  benchmark = speeds.learner(settings['agent'], settings.get('domain', 'atari'))
-  speeds.warm_up(benchmark)  # The heap grows until it holds all that is in use at once.
-  before = _faults()
-  done, took = speeds.window(benchmark, settings['seconds'])
-  print(json.dumps(dict(
-      updates_per_second=done / took, faults_per_update=(_faults() - before) / done)))
-
-
-def _faults() -> int:
-  """Pages of this process that the kernel had to bring in so far."""
-  return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
 if __name__ == '__main__':

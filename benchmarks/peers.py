@@ -9,6 +9,7 @@ class Peer(NamedTuple):
   program: str
   plays: bool  # frames/s of the whole loop are measured too
   agents: tuple[str, ...]  # whose updates are, by our names
+  torso: str = 'nature'  # ours that does the same work
 
   @property
   def command(self) -> tuple[str, str]:
@@ -22,4 +23,5 @@ PEERS = {
     'Tianshou': Peer(
         _TORCH, 'benchmarks/peer_tianshou.py', False, ('dqn', 'c51', 'qr_dqn', 'rainbow')),
     'Dopamine': Peer(
-        _DOPAMINE, 'benchmarks/peer_dopamine.py', True, ('dqn', 'c51', 'qr_dqn', 'rainbow'))}
+        _DOPAMINE, 'benchmarks/peer_dopamine.py', True, ('dqn', 'c51', 'qr_dqn', 'rainbow'),
+        'nature_same')}

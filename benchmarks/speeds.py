@@ -142,9 +142,10 @@ def control_loop(agent: str) -> Iterator[int]:
         yield run.config.steps_per_update
 
 
-def learner(agent: str, domain: str = 'atari') -> Iterator[int]:
+def learner(
+    agent: str, domain: str = 'atari', overrides: Mapping[str, Any] = {}) -> Iterator[int]:
   """Updates on one batch that stays the same."""
-  with _learning(agent, domain) as (learn, state, *batch):
+  with _learning(agent, domain, overrides) as (learn, state, *batch):
     while True:
       for _ in range(5):
         state, _, _ = learn(state, *batch)
@@ -160,9 +161,10 @@ def flop(agent: str) -> float:
 
 
 @contextlib.contextmanager
-def _learning(agent: str, domain: str = 'atari') -> Iterator[tuple]:
+def _learning(
+    agent: str, domain: str = 'atari', overrides: Mapping[str, Any] = {}) -> Iterator[tuple]:
   """An agent's `learn`, and what it takes."""
-  small = {'replay_capacity': 100, 'min_replay_size': 1}
+  small = {'replay_capacity': 100, 'min_replay_size': 1, **overrides}
   with build(agent, 'local', small, domain=domain) as run:
     fill(run, 50)
     sample = run.replay.sample(run.config.batch_size)

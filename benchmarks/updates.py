@@ -2,9 +2,9 @@
 
     python -m benchmarks.updates results/updates [--rounds=5]
 
-Each measurement is a process of its own: batches of 32 of Atari's observations, one over and over
-(Tianshou's: drawn from a small buffer). Every library has its own network, loss and optimizer for
-an algorithm; the Nature CNN is in all of them.
+Each measurement is a process of its own: batches of 32 of Atari's observations, one over and over.
+Every library has its own optimizer, loss and head for an algorithm; the convolutions are the Nature
+CNN's, ours padded as the peer's are. Ours keeps freed memory (agents/heap.py), as a run does.
 """
 
 import statistics
@@ -16,7 +16,6 @@ from benchmarks.peers import PEERS
 from probes import files
 
 AGENTS = ('dqn', 'c51', 'qr_dqn', 'rainbow')
-_OURS = 'Pliant'
 _SECONDS = 3.0
 
 
@@ -31,19 +30,27 @@ def main() -> None:
 
 def measure(rounds: int) -> list[dict[str, Any]]:
   """A row for each agent and each peer that has it: times as fast as that one, with medians."""
-  commands = {}
+  shared = {name: compare.SETTINGS[name] for name in ('batch_size', 'target_update_period')}
+  commands, changes = {}, {}
   for agent in AGENTS:
-    commands[agent, _OURS] = sys.executable, '-c', 'from benchmarks import heap; heap.update()'
-    commands |= {(agent, name): peer.command
-                 for name, peer in PEERS.items() if agent in peer.agents}
-  changes = {key: dict(agent=key[0], keeps=True, seconds=_SECONDS) for key in commands}
-  rates = {key: [run['updates_per_second'] for run in runs]
-           for key, runs in compare.by_turns(commands, rounds, changes).items()}
+    for name, peer in PEERS.items():
+      if agent in peer.agents:
+        commands[agent, peer.torso] = sys.executable, '-m', 'benchmarks.update_alone'
+        commands[agent, name] = peer.command
+        changes[agent, name] = dict(agent=agent, seconds=_SECONDS)
+        changes[agent, peer.torso] = changes[agent, name] | dict(
+            overrides=shared | dict(torso=peer.torso))
+  runs = compare.by_turns(commands, rounds, changes)
+  rates = {key: [run['updates_per_second'] for run in found] for key, found in runs.items()}
   medians = {key: round(statistics.median(values), 2) for key, values in rates.items()}
   return [
-      dict(agent=agent, peer=peer, **compare.ratio(rates[agent, _OURS], values).columns(),
-           updates_per_second=medians[agent, _OURS], of_peer=medians[agent, peer], rounds=rounds)
-      for (agent, peer), values in rates.items() if peer != _OURS]
+      dict(agent=agent, torso=PEERS[name].torso, peer=name,
+           **compare.ratio(rates[agent, PEERS[name].torso], rates[agent, name]).columns(),
+           our_updates_per_second=medians[agent, PEERS[name].torso],
+           peers_updates_per_second=medians[agent, name], rounds=rounds,
+           versions=' '.join(f'{library}={version}' for library, version
+                             in runs[agent, name][0]['versions'].items()))
+      for agent, name in commands if name in PEERS]
 
 
 if __name__ == '__main__':

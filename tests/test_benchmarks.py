@@ -1,5 +1,6 @@
 """The arithmetic and the order of the benchmarks; what they measure is for `make bench` to say."""
 
+import ast
 import itertools
 import math
 import pathlib
@@ -86,10 +87,15 @@ def test_benchmarks_run_by_turns_and_are_closed():
   assert all(0 < rate < 7 / 1e-3 for found in rates.values() for rate in found)
 
 
-def test_peers_are_measured_by_programs_that_are_there():
-  for peer in PEERS.values():
-    assert (pathlib.Path(compare.__file__).parent.parent / peer.program).is_file()
-    assert set(peer.agents) <= set(updates.AGENTS)
+@pytest.mark.parametrize('name', PEERS)
+def test_a_peers_program_has_the_agents_that_are_asked_of_it(name):
+  program = pathlib.Path(compare.__file__).parent.parent / PEERS[name].program
+  found = {node.targets[0].id: node.value for node in ast.parse(program.read_text()).body
+           if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)}
+  agents = [key.value for key in found['_AGENTS'].keys]
+  assert tuple(agents) == PEERS[name].agents
+  assert set(agents) <= set(updates.AGENTS)
+  config_lib.resolve('atari', 'pong', 'dqn', (), dict(torso=PEERS[name].torso))
 
 
 def test_a_peers_updates_are_counted_by_the_clock():
