@@ -24,7 +24,7 @@ from replay import factory
 
 MATRICES = 'products of matrices'
 CONTROL = ('environment, walker_walk', 'learner, decqn', 'whole loop, decqn on walker_walk')
-ACTED = (1, 8, 32)  # environments that are acted in together
+ACTED = (1, 8, 32, 128)  # environments that are acted in together
 LEARNERS = ('dqn', 'double_dqn', 'c51', 'qr_dqn', 'rainbow')
 
 

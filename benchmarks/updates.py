@@ -3,8 +3,9 @@
     python -m benchmarks.updates results/updates [--rounds=5]
 
 Each measurement is a process of its own: batches of 32 of Atari's observations, one over and over.
-Every library has its own optimizer, loss and head for an algorithm; the convolutions are the Nature
-CNN's, ours padded as the peer's are. Ours keeps freed memory (agents/heap.py), as a run does.
+Every library has its own optimizer, loss and head for an algorithm (Dopamine's Rainbow: one hidden
+layer for both streams, half of our weights); the convolutions are the Nature CNN's, ours padded as
+the peer's are. Ours keeps freed memory (agents/heap.py), as a run does.
 """
 
 import statistics
