@@ -23,9 +23,13 @@ from benchmarks.peers import PEERS
 from replay import factory
 
 MATRICES = 'products of matrices'
+ALE, GATHER = 'ALE, no preprocessing', 'gathering frames alone'
 CONTROL = ('environment, walker_walk', 'learner, decqn', 'whole loop, decqn on walker_walk')
 ACTED = (1, 8, 32, 128)  # environments that are acted in together
 LEARNERS = ('dqn', 'double_dqn', 'c51', 'qr_dqn', 'rainbow')
+OVER = {  # part -> what it is compared with
+    'environment': ALE, **{f'actor: network, environments: {count}': ALE for count in ACTED},
+    GATHER: 'replay, local'}
 
 
 class Row(NamedTuple):
@@ -36,14 +40,14 @@ class Row(NamedTuple):
 
 
 ROWS = (
-    Row('ALE, no preprocessing', 'frames/s', speeds.ale),
+    Row(ALE, 'frames/s', speeds.ale),
     Row('environment', 'frames/s', speeds.environment),
     *(Row(f'actor: network, environments: {count}', 'frames/s',
           functools.partial(speeds.actor, count)) for count in ACTED),
     Row(MATRICES, 'Mflop/s', speeds.matrices),
     *(Row(f'learner, {agent}', 'updates/s', functools.partial(speeds.learner, agent))
       for agent in LEARNERS),
-    Row('gathering frames alone', 'batches/s', speeds.gather),
+    Row(GATHER, 'batches/s', speeds.gather),
     *(Row(f'replay, {kind}', 'batches/s', functools.partial(speeds.replay, kind))
       for kind in factory.available()),
     Row(CONTROL[0], 'steps/s', speeds.control_environment),
@@ -69,13 +73,22 @@ def main() -> None:
   for row in ROWS:
     show(row.name, row.unit, rates[row.name])
   report = dict(
-      machine=machine(), updates=updates(rates), control=control(rates),
+      machine=machine(), ratios=ratios(rates), updates=updates(rates), control=control(rates),
       parts={row.name: dict(unit=row.unit, values=rates[row.name]) for row in ROWS})
   if not arguments.parts_only:
     report['comparison'] = comparison(arguments.rounds)
   arguments.output.parent.mkdir(parents=True, exist_ok=True)
   arguments.output.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
   print(f'written to {arguments.output}; took {time.monotonic() - started:.0f} s')
+
+
+def ratios(rates: dict[str, list[float]]) -> list[dict[str, Any]]:
+  """Of parts over others, round by round."""
+  found = {(part, other): compare.ratio(rates[part], rates[other]) for part, other in OVER.items()}
+  for (part, other), ratio in found.items():
+    print(f'{part} / {other}: {ratio.mean:.2f} (95% interval {ratio.low:.2f} to {ratio.high:.2f})')
+  return [dict(part=part, over=other, **ratio._asdict())
+          for (part, other), ratio in found.items()]
 
 
 def updates(rates: dict[str, list[float]]) -> dict[str, dict[str, float]]:
@@ -103,36 +116,51 @@ def control(rates: dict[str, list[float]]) -> dict[str, Any]:
   return dict(steps_per_update=period, loop_over_parts=ratio._asdict())
 
 
-def comparison(rounds: int) -> dict[str, Any]:
-  """Our whole loop beside those of peers, by turns."""
-  ours = {
+class Loops(NamedTuple):
+  """Whole loops that are run by turns, ours and peers'."""
+  commands: dict[str, tuple[str, ...]]
+  changes: dict[str, dict[str, Any]]  # of compare.SETTINGS
+  pairs: list[tuple[str, str]]  # ours, a peer's that does as much work
+
+
+def loops() -> Loops:
+  """Ours with every replay, and once more for each peer whose network is another."""
+  commands = {
       f'Pliant, {kind} replay': (sys.executable, '-m', 'benchmarks.whole_loop', kind)
       for kind in factory.available()}
-  peers = {name: peer for name, peer in PEERS.items() if peer.plays}
-  pairs = [(name, peer) for peer in peers for name in ours if peers[peer].torso == 'nature']
-  changes = {}
-  for name, peer in peers.items():  # as much work as theirs
-    if peer.torso != 'nature':
+  ours, changes, pairs = tuple(commands), {}, []
+  for name, peer in PEERS.items():
+    if not peer.plays:
+      continue
+    commands[name] = peer.command
+    if peer.torso == 'nature':
+      pairs += [(one, name) for one in ours]
+    else:
       padded = f'Pliant, local replay, {peer.torso}'
-      ours[padded] = sys.executable, '-m', 'benchmarks.whole_loop', 'local'
+      commands[padded] = commands['Pliant, local replay']
       changes[padded] = dict(overrides=dict(torso=peer.torso))
       pairs.append((padded, name))
+  return Loops(commands, changes, pairs)
+
+
+def comparison(rounds: int) -> dict[str, Any]:
+  """Our whole loop beside those of peers, by turns."""
   print('\nDQN on Pong, the whole loop while it learns: batch {batch_size}, an update every '
         '{steps_per_update} agent steps'.format(**compare.SETTINGS))
-  theirs = {name: peer.command for name, peer in peers.items()}
-  outcomes = compare.by_turns(ours | theirs, rounds, changes)
+  commands, changes, pairs = loops()
+  outcomes = compare.by_turns(commands, rounds, changes)
   values = {name: [run['frames_per_second'] for run in runs] for name, runs in outcomes.items()}
-  for name, found in values.items():
-    show(name, 'frames/s', found)
-  ratios = {(name, peer): compare.ratio(values[name], values[peer]) for name, peer in pairs}
-  for (name, peer), ratio in ratios.items():
+  for name, speed in values.items():
+    show(name, 'frames/s', speed)
+  found = {(name, peer): compare.ratio(values[name], values[peer]) for name, peer in pairs}
+  for (name, peer), ratio in found.items():
     print(f'{name} / {peer}: {ratio.mean:.2f} times as fast '
           f'(95% interval {ratio.low:.2f} to {ratio.high:.2f}, {rounds} rounds)')
   return dict(
       settings=compare.SETTINGS, frames_per_second=values,
-      peers={peer: outcomes[peer][0]['versions'] for peer in theirs},
+      peers={peer: outcomes[peer][0]['versions'] for peer in PEERS if peer in outcomes},
       ratios=[dict(ours=name, over=peer, **ratio._asdict())
-              for (name, peer), ratio in ratios.items()])
+              for (name, peer), ratio in found.items()])
 
 
 def show(name: str, unit: str, values: list[float]) -> None:

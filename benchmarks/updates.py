@@ -8,11 +8,12 @@ layer for both streams, half of our weights); the convolutions are the Nature CN
 the peer's are. Ours keeps freed memory (agents/heap.py), as a run does.
 """
 
+import json
 import statistics
 import sys
 from typing import Any
 
-from benchmarks import compare
+from benchmarks import bench, compare
 from benchmarks.peers import PEERS
 from probes import files
 
@@ -23,14 +24,20 @@ _SECONDS = 3.0
 def main() -> None:
   """See the top."""
   arguments = compare.read_arguments(__doc__, rounds=5)
-  rows = measure(arguments.rounds)
+  commands, changes = plan()
+  runs = compare.by_turns(commands, arguments.rounds, changes)
+  rows = table(runs)
   files.write_rows(arguments.folder / 'updates.csv', rows)
+  (arguments.folder / 'updates.json').write_text(json.dumps(dict(
+      machine=bench.machine(), runs=[
+          dict(agent=agent, name=name, runs=found) for (agent, name), found in runs.items()]),
+      indent=2) + '\n', encoding='utf-8')
   for row in rows:
     print(row)
 
 
-def measure(rounds: int) -> list[dict[str, Any]]:
-  """A row for each agent and each peer that has it: times as fast as that one, with medians."""
+def plan() -> tuple[dict[tuple[str, str], tuple[str, ...]], dict[tuple[str, str], dict[str, Any]]]:
+  """What is run, and with which changes: by agent and peer, or torso where the update is ours."""
   shared = {name: compare.SETTINGS[name] for name in ('batch_size', 'target_update_period')}
   commands, changes = {}, {}
   for agent in AGENTS:
@@ -41,17 +48,23 @@ def measure(rounds: int) -> list[dict[str, Any]]:
         changes[agent, name] = dict(agent=agent, seconds=_SECONDS)
         changes[agent, peer.torso] = changes[agent, name] | dict(
             overrides=shared | dict(torso=peer.torso))
-  runs = compare.by_turns(commands, rounds, changes)
+  return commands, changes
+
+
+def table(runs: dict[tuple[str, str], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+  """A row for each agent and each peer that has it: times as fast as that one, with medians."""
   rates = {key: [run['updates_per_second'] for run in found] for key, found in runs.items()}
-  medians = {key: round(statistics.median(values), 2) for key, values in rates.items()}
-  return [
-      dict(agent=agent, torso=PEERS[name].torso, peer=name,
-           **compare.ratio(rates[agent, PEERS[name].torso], rates[agent, name]).columns(),
-           our_updates_per_second=medians[agent, PEERS[name].torso],
-           peers_updates_per_second=medians[agent, name], rounds=rounds,
-           versions=' '.join(f'{library}={version}' for library, version
-                             in runs[agent, name][0]['versions'].items()))
-      for agent, name in commands if name in PEERS]
+  rows = []
+  for agent, name in runs:
+    if name in PEERS:
+      ours, theirs = rates[agent, PEERS[name].torso], rates[agent, name]
+      versions = runs[agent, name][0]['versions']
+      rows.append(dict(
+          agent=agent, torso=PEERS[name].torso, peer=name, **compare.ratio(ours, theirs).columns(),
+          our_updates_per_second=round(statistics.median(ours), 2),
+          peers_updates_per_second=round(statistics.median(theirs), 2), rounds=len(ours),
+          versions=' '.join(f'{library}={version}' for library, version in versions.items())))
+  return rows
 
 
 if __name__ == '__main__':

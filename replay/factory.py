@@ -23,7 +23,7 @@ def available() -> tuple[str, ...]:
 
 def make(kind: str, signature: types.Signature, settings: types.Settings, run_id: str,
          port: int = 0, scratch: pathlib.Path | None = None) -> types.Replay:
-  """Makes a replay.
+  """Makes a replay; a Reverb server of it dies with the calling thread.
 
   Args:
     kind: one of KINDS.

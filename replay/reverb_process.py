@@ -63,7 +63,7 @@ class Server(NamedTuple):
 
 
 def new_spec(signature: types.Signature, settings: types.Settings, run_id: str, port: int) -> Spec:
-  """Of a server that holds nothing yet and dies with this process."""
+  """Of a server that holds nothing yet; one that is begun with it dies with this process."""
   return Spec(signature, settings, (run_id,), port, checkpoint=None, parent=os.getpid())
 
 

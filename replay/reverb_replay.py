@@ -1,4 +1,4 @@
-"""The replay that lives in a Reverb server, and what starts one."""
+"""The replay that lives in a Reverb server."""
 
 import dataclasses
 import json

@@ -107,6 +107,31 @@ def test_a_peers_updates_are_counted_by_the_clock():
   assert 0 < rate < 1e3 and rate * 0.02 <= len(done) - 10
 
 
+def test_updates_are_set_beside_those_of_peers_with_as_much_work():
+  commands, changes = updates.plan()
+  assert changes['dqn', 'nature_same']['overrides'] == dict(
+      torso='nature_same', batch_size=32, target_update_period=2_500)
+  assert commands.keys() == changes.keys()
+  assert all(change['agent'] == agent for (agent, _), change in changes.items())
+  speed = {'nature': 6.0, 'nature_same': 3.0}
+  rows = updates.table({
+      key: 2 * [dict(updates_per_second=speed.get(key[1], 2.0), versions={'it': '1'})]
+      for key in commands})
+  found = {(row['agent'], row['peer']): row['times_as_fast'] for row in rows}
+  assert found['dqn', 'Stable-Baselines3'] == found['rainbow', 'Tianshou'] == 3.0
+  assert found['dqn', 'Dopamine'] == found['rainbow', 'Dopamine'] == 1.5
+  assert ('c51', 'Stable-Baselines3') not in found and len(found) == 10
+  assert rows[0]['our_updates_per_second'] == 6.0 and rows[0]['versions'] == 'it=1'
+
+
+def test_whole_loops_are_set_beside_those_of_peers_with_as_much_work():
+  loops, padded = bench.loops(), 'Pliant, local replay, nature_same'
+  assert loops.changes == {padded: dict(overrides=dict(torso='nature_same'))}
+  assert ('Pliant, local replay', 'Stable-Baselines3') in loops.pairs
+  assert [ours for ours, peer in loops.pairs if peer == 'Dopamine'] == [padded]
+  assert {name for pair in loops.pairs for name in pair} == loops.commands.keys()
+
+
 def test_control_is_compared_with_its_parts_by_hand():
   # 100 steps/s and 10 updates/s, one for each 8 steps: 10 + 12.5 ms; 27 are 1.2 times that.
   stepping, updating, looping = bench.CONTROL

@@ -152,7 +152,7 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.parametrize('change, deadline_s, message', [
-    (dict(parent=1), 100.0, 'ended before it listened: '),  # to the server its parent is dead
+    (dict(parent=-1), 100.0, 'ended before it listened: '),  # to the server its parent is dead
     ({}, 0.01, 'did not listen within 0.01 s')])
 def test_a_server_that_does_not_come_up_leaves_nothing(tmp_path, change, deadline_s, message):
   spec = reverb_process.new_spec(SIGNATURE, SETTINGS, 'first', port=0)._replace(**change)

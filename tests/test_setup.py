@@ -90,7 +90,7 @@ def test_the_reverb_set_is_chosen_where_its_wheel_exists(
 
 def test_make_lists_its_targets():
   shown = make().stdout
-  for target in ('setup', 'run', 'test', 'test-open', 'lint', 'bench', 'clean'):
+  for target in ('setup', 'run', 'test', 'test-open', 'lint', 'bench', 'bench-updates', 'clean'):
     assert re.search(rf'^make {target} +\w', shown, re.MULTILINE), target
 
 
