@@ -87,7 +87,7 @@ def ratios(rates: dict[str, list[float]]) -> list[dict[str, Any]]:
   """Of parts over others, round by round."""
   found = {(part, other): compare.ratio(rates[part], rates[other]) for part, other in OVER.items()}
   for (part, other), ratio in found.items():
-    print(f'{part} / {other}: {ratio.mean:.2f} (95% interval {ratio.low:.2f} to {ratio.high:.2f})')
+    print(f'{part} / {other}: {ratio.mean:.2f} ({ratio.interval})')
   return [dict(part=part, over=other, **ratio._asdict())
           for (part, other), ratio in found.items()]
 
@@ -113,7 +113,7 @@ def control(rates: dict[str, list[float]]) -> dict[str, Any]:
            for stepped, updated in zip(stepping, updating, strict=True)]
   ratio = compare.ratio(alone, looping)
   print(f'decqn on walker_walk: the loop takes {ratio.mean:.2f} times what environment and updates '
-        f'take (95% interval {ratio.low:.2f} to {ratio.high:.2f})')
+        f'take ({ratio.interval})')
   return dict(steps_per_update=period, loop_over_parts=ratio._asdict())
 
 
@@ -155,8 +155,7 @@ def comparison(rounds: int) -> dict[str, Any]:
     show(name, 'frames/s', speed)
   found = {(name, peer): compare.ratio(values[name], values[peer]) for name, peer in pairs}
   for (name, peer), ratio in found.items():
-    print(f'{name} / {peer}: {ratio.mean:.2f} times as fast '
-          f'(95% interval {ratio.low:.2f} to {ratio.high:.2f}, {rounds} rounds)')
+    print(f'{name} / {peer}: {ratio.mean:.2f} times as fast ({ratio.interval}, {rounds} rounds)')
   return dict(
       settings=compare.SETTINGS, frames_per_second=values,
       peers={peer: outcomes[peer][0]['versions'] for peer in PEERS if peer in outcomes},

@@ -33,6 +33,10 @@ class Ratio(NamedTuple):
   low: float
   high: float
 
+  @property
+  def interval(self) -> str:
+    return f'95% interval {self.low:.2f} to {self.high:.2f}'
+
   def columns(self) -> dict[str, float]:
     """As a table has it, where speeds were compared."""
     times_as_fast, low, high = (round(value, 3) for value in self)

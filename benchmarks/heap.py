@@ -5,14 +5,12 @@
 Each measurement is a process of its own: Pong, the agent's own batch size, one batch over and over.
 """
 
-import sys
 from typing import Any
 
-from benchmarks import compare
+from benchmarks import compare, update_alone
 from probes import files
 
 AGENTS = ('dqn', 'c51', 'qr_dqn', 'iqn', 'rainbow', 'dopamine_dqn')
-_SECONDS = 3.0  # of a measurement
 
 
 def main() -> None:
@@ -26,10 +24,9 @@ def main() -> None:
 
 def measure(rounds: int) -> list[dict[str, Any]]:
   """A row for each agent: times as fast where memory is kept, and what was faulted in."""
-  changes = {(agent, keeps): dict(agent=agent, keeps=keeps, seconds=_SECONDS)
+  changes = {(agent, keeps): dict(agent=agent, keeps=keeps, seconds=update_alone.SECONDS)
              for agent in AGENTS for keeps in (False, True)}
-  command = sys.executable, '-m', 'benchmarks.update_alone'
-  runs = compare.by_turns(dict.fromkeys(changes, command), rounds, changes)
+  runs = compare.by_turns(dict.fromkeys(changes, update_alone.command()), rounds, changes)
   return [_row(agent, runs[agent, False], runs[agent, True]) for agent in AGENTS]
 
 

@@ -10,11 +10,10 @@ the agent's own batch size, one batch over and over.
 import subprocess
 from typing import Any
 
-from benchmarks import compare
+from benchmarks import compare, update_alone
 from probes import files
 
 AGENTS = {'dqn': 'atari', 'rainbow': 'atari', 'dopamine_dqn': 'atari', 'decqn': 'control'}
-_SECONDS = 3.0
 
 
 def main() -> None:
@@ -30,10 +29,9 @@ def main() -> None:
 def measure(pythons: list[str], rounds: int) -> list[dict[str, Any]]:
   """A row for each agent and each interpreter but the first: times as fast as with that one."""
   versions = {python: _version(python) for python in pythons}
-  changes = {(agent, python): dict(agent=agent, domain=domain, seconds=_SECONDS)
+  changes = {(agent, python): dict(agent=agent, domain=domain, seconds=update_alone.SECONDS)
              for agent, domain in AGENTS.items() for python in pythons}
-  commands = {
-      (agent, python): (python, '-m', 'benchmarks.update_alone') for agent, python in changes}
+  commands = {(agent, python): update_alone.command(python) for agent, python in changes}
   rates = {name: [run['updates_per_second'] for run in runs]
            for name, runs in compare.by_turns(commands, rounds, changes).items()}
   first, *others = pythons

@@ -10,15 +10,13 @@ the peer's are. Ours keeps freed memory (agents/heap.py), as a run does.
 
 import json
 import statistics
-import sys
 from typing import Any
 
-from benchmarks import bench, compare
+from benchmarks import bench, compare, update_alone
 from benchmarks.peers import PEERS
 from probes import files
 
 AGENTS = ('dqn', 'c51', 'qr_dqn', 'rainbow')
-_SECONDS = 3.0
 
 
 def main() -> None:
@@ -43,9 +41,9 @@ def plan() -> tuple[dict[tuple[str, str], tuple[str, ...]], dict[tuple[str, str]
   for agent in AGENTS:
     for name, peer in PEERS.items():
       if agent in peer.agents:
-        commands[agent, peer.torso] = sys.executable, '-m', 'benchmarks.update_alone'
+        commands[agent, peer.torso] = update_alone.command()
         commands[agent, name] = peer.command
-        changes[agent, name] = dict(agent=agent, seconds=_SECONDS)
+        changes[agent, name] = dict(agent=agent, seconds=update_alone.SECONDS)
         changes[agent, peer.torso] = changes[agent, name] | dict(
             overrides=shared | dict(torso=peer.torso))
   return commands, changes

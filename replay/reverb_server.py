@@ -14,8 +14,7 @@ import reverb
 import tensorflow as tf
 from reverb import reverb_types
 
-from replay import types
-from replay.reverb_process import Spec, parse
+from replay import reverb_process, types
 
 TABLE = 'transitions'
 HEADER = 8  # Numbers in a letter's header.
@@ -37,7 +36,7 @@ def window_length(signature: types.Signature) -> int:
   return signature.stack + signature.n_step
 
 
-def tables(spec: Spec) -> list[reverb.Table]:
+def tables(spec: reverb_process.Spec) -> list[reverb.Table]:
   """The transitions' table, and an empty one for each run id."""
   signature, settings = spec.signature, spec.settings
   window = (window_length(signature), *signature.frame_shape)
@@ -73,7 +72,7 @@ def _limiter(settings: types.Settings) -> reverb.rate_limiters.RateLimiter:
   return reverb.rate_limiters.RateLimiter(ratio, 1, _NO_BOUND, most)
 
 
-def check_table(table: reverb_types.TableInfo, spec: Spec) -> None:
+def check_table(table: reverb_types.TableInfo, spec: reverb_process.Spec) -> None:
   """Raises ReplayError where a server's table is not what was asked for.
 
   On loading, a checkpoint's settings win over the ones asked for, silently.
@@ -95,7 +94,7 @@ def _describe(table: reverb_types.TableInfo) -> dict[str, str]:
 
 def main(argument: str, folder: str) -> None:
   """Serves until the parent kills it or dies; in that case removes `folder`."""
-  spec = parse(argument)
+  spec = reverb_process.parse(argument)
   parent_died = _pipe_from_signals()
   ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, _END)
   try:
