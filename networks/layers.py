@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from networks import conv, noisy, norms, spectral, types
+from networks import conv, noisy, norms, product, spectral, types
 from networks.trace import Call, Trace
 
 
@@ -165,6 +165,8 @@ class Style(NamedTuple):
     source = x.producer if isinstance(x, Hidden) else ''
     self.trace.calls.append(Call(module.module_name, source, is_output))
     array = _array(x) if isinstance(module, conv.Conv2D) else hk.Flatten()(_array(x))
+    if isinstance(module, hk.Linear):
+      array = product.factor(array)
     if is_output:
       return module(array)
     # hk.Linear creates its parameters in the type of its input, which must be float32 then.
