@@ -5,6 +5,7 @@ import pytest
 
 from networks import product
 
+
 def both(batch, fan_in, size, of):
   """`of` a loss of the product with and without its factor, and what it is of."""
   keys = jax.random.split(jax.random.key(1), 3)
