@@ -11,13 +11,15 @@ from agents import augment, choice, objectives, optimizers
 from agents.actions import ActionMap
 from agents.config import Config
 from agents.mechanism import Batch, Context, Mechanism
+from agents.metrics import Sometimes
 from agents.state import LearnerState
 from networks import heads, layers, q_network
 from networks import types as network_types
 from replay import types as replay_types
 
 Array = jax.Array
-Metrics = dict[str, Array]
+Metrics = dict[str, Array | Sometimes]
+_NORMS_EVERY = 16  # updates; at each they would take a tenth of an update of `dopamine_dqn`
 
 
 class Agent(NamedTuple):
@@ -27,8 +29,8 @@ class Agent(NamedTuple):
   act: parameters, key, observation [N, ...], epsilon -> next key, choices [N, M] int32,
     greedy values [N].
   learn: LearnerState, batch as `agents.objectives` has it, weights of its examples [B] ->
-    LearnerState, errors [B], of which priorities are made, metrics. The state that goes in is used
-    up.
+    LearnerState, errors [B], of which priorities are made, metrics; `gradient_norm` and
+    `update_norm` at the first and every 16th update after it. The state that goes in is used up.
   """
   init: Callable[[Array], LearnerState]
   act: Callable[[network_types.Params, Array, Any, float], tuple[Array, Array, Array]]
@@ -126,10 +128,11 @@ def make_agent(
     gradient = _masked(mechanisms, state.params, gradient)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     updates = _masked(mechanisms, state.params, updates)
-    params = _write(optax.apply_updates(state.params, updates), aux.online.statistics)
-    metrics = aux.metrics | dict(
-        loss=loss, penalty=penalty, gradient_norm=optax.global_norm(gradient),
-        update_norm=optax.global_norm(updates))
+    stepped = optax.apply_updates(state.params, updates)
+    params = _write(stepped, aux.online.statistics)
+    norms = _norms_at_times(
+        state.num_updates, gradient, lambda: jax.tree.map(jnp.subtract, stepped, state.params))
+    metrics = aux.metrics | norms | dict(loss=loss, penalty=penalty)
     state = LearnerState(
         params, state.target_params, opt_state, key, state.num_updates + 1, state.memory)
     seen = Batch(objective.observations(batch), aux.online)
@@ -189,6 +192,18 @@ def _masked(
     if mechanism.mask:
       steps = jax.tree.map(jnp.multiply, steps, mechanism.mask(params))
   return steps
+
+
+def _norms_at_times(
+    num_updates: Array, gradient: network_types.Params,
+    step: Callable[[], network_types.Params]) -> dict[str, Sometimes]:
+  """Of the gradient, and of the step that the parameters took."""
+  measured = num_updates % _NORMS_EVERY == 0
+  norms = jax.lax.cond(
+      measured, lambda: (optax.global_norm(gradient), optax.global_norm(step())),
+      lambda: (jnp.zeros(()), jnp.zeros(())))
+  return {name: Sometimes(norm, measured)
+          for name, norm in zip(('gradient_norm', 'update_norm'), norms, strict=True)}
 
 
 def _change(

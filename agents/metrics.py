@@ -7,13 +7,19 @@ import math
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import dm_env
 import jax
 import numpy as np
 
 from agents import errors
+
+
+class Sometimes(NamedTuple):
+  """A scalar that not every update measures."""
+  value: Any
+  measured: Any  # bool
 
 
 class EpisodeTracker:
@@ -90,6 +96,10 @@ class Means:
   def _fetch(self) -> None:
     for metrics in jax.device_get(self._waiting):
       for name, value in metrics.items():
+        if isinstance(value, Sometimes):
+          if not value.measured:
+            continue
+          value = value.value
         self._sums[name] = self._sums.get(name, 0.0) + float(np.mean(value))
         self._counts[name] = self._counts.get(name, 0) + 1
     self._waiting = []

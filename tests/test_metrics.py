@@ -62,6 +62,15 @@ def test_means_of_device_scalars(count):
   assert math.isnan(means.take(['loss'])['loss'])
 
 
+def test_a_mean_of_what_is_measured_sometimes_is_of_those_times():
+  means = metrics.Means()
+  for i in range(5):
+    means.add({'norm': metrics.Sometimes(jnp.float32(i), jnp.array(i % 2 == 1))})
+  assert means.take(['norm'])['norm'] == (1 + 3) / 2
+  means.add({'norm': metrics.Sometimes(jnp.float32(math.nan), jnp.array(True))})
+  assert math.isnan(means.take(['norm'])['norm'])
+
+
 def test_means_go_on_from_their_state():
   one, other = metrics.Means(), metrics.Means()
   one.add({'loss': jnp.float32(1 / 3)})
