@@ -65,8 +65,8 @@ def test_means_of_device_scalars(count):
 def test_a_mean_of_what_is_measured_sometimes_is_of_those_times():
   means = metrics.Means()
   for i in range(5):
-    means.add({'norm': metrics.Sometimes(jnp.float32(i), jnp.array(i % 2 == 1))})
-  assert means.take(['norm'])['norm'] == (1 + 3) / 2
+    means.add({'norm': metrics.Sometimes(jnp.float32(i * i), jnp.array(i % 2 == 1))})
+  assert means.take(['norm'])['norm'] == (1 + 9) / 2
   means.add({'norm': metrics.Sometimes(jnp.float32(math.nan), jnp.array(True))})
   assert math.isnan(means.take(['norm'])['norm'])
 
