@@ -11,7 +11,17 @@ import time
 import pytest
 
 from agents import config as config_lib
-from benchmarks import bench, compare, curves, growth, peer_clock, speeds, startup, updates
+from benchmarks import (
+  bench,
+  compare,
+  curves,
+  growth,
+  peer_clock,
+  speeds,
+  startup,
+  updates,
+  versions,
+)
 from benchmarks.peers import PEERS
 
 _ECHO = '''
@@ -130,6 +140,22 @@ def test_whole_loops_are_set_beside_those_of_peers_with_as_much_work():
   assert ('Pliant, local replay', 'Stable-Baselines3') in loops.pairs
   assert [ours for ours, peer in loops.pairs if peer == 'Dopamine'] == [padded]
   assert {name for pair in loops.pairs for name in pair} == loops.commands.keys()
+
+
+def test_versions_are_checkouts_with_updates_of_their_own(tmp_path):
+  pairs = []
+  for speed in (2, 3):
+    folder = tmp_path / str(speed)
+    (folder / 'benchmarks').mkdir(parents=True)
+    (folder / 'benchmarks/update_alone.py').write_text(
+        f'import json\nprint(json.dumps(dict(updates_per_second={speed})))')
+    for command in ('init', 'add .', '-c user.name=a -c user.email=b commit -m c'):
+      subprocess.run(['git', *command.split()], cwd=folder, check=True, capture_output=True)
+    pairs.append(f'{sys.executable}@{folder}')
+  rows = versions.measure(pairs, rounds=2)
+  assert [row['agent'] for row in rows] == list(versions.AGENTS)
+  assert {(row['times_as_fast'], row['low'], row['high']) for row in rows} == {(1.5, 1.5, 1.5)}
+  assert all(row['version'].startswith('JAX ') and row['over'] != row['version'] for row in rows)
 
 
 def test_control_is_compared_with_its_parts_by_hand():

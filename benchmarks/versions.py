@@ -1,0 +1,68 @@
+"""How fast updates are with several versions of JAX, or of this project, by turns.
+
+    python -m benchmarks.versions results/versions/NAME PYTHON[@CHECKOUT] ... [--rounds=5]
+
+Each PYTHON is an interpreter that this project's requirements are installed for, each CHECKOUT a
+folder with this project at some commit (else this one); the first pair is what the others are
+compared with. One measurement is a process of its own: Pong (decqn: walker_walk), the agent's own
+batch size, one batch over and over.
+"""
+
+import pathlib
+import subprocess
+from typing import Any
+
+from benchmarks import compare, update_alone
+from probes import files
+
+AGENTS = {'dqn': 'atari', 'rainbow': 'atari', 'dopamine_dqn': 'atari', 'decqn': 'control'}
+
+
+def main() -> None:
+  """See the top."""
+  arguments = compare.read_arguments(
+      __doc__, rounds=5, versions=dict(nargs='+', metavar='PYTHON[@CHECKOUT]'))
+  rows = measure(arguments.versions, arguments.rounds)
+  files.write_rows(arguments.folder / 'versions.csv', rows)
+  for row in rows:
+    print(row)
+
+
+def measure(versions: list[str], rounds: int) -> list[dict[str, Any]]:
+  """A row for each agent and each version but the first: times as fast as with that one."""
+  names = {version: _name(*_split(version)) for version in versions}
+  changes = {(agent, version): dict(agent=agent, domain=domain, seconds=update_alone.SECONDS)
+             for agent, domain in AGENTS.items() for version in versions}
+  commands = {(agent, version): _within(*_split(version)) for agent, version in changes}
+  rates = {name: [run['updates_per_second'] for run in runs]
+           for name, runs in compare.by_turns(commands, rounds, changes).items()}
+  first, *others = versions
+  return [
+      dict(agent=agent, version=names[version], over=names[first],
+           **compare.ratio(rates[agent, version], rates[agent, first]).columns())
+      for agent in AGENTS for version in others]
+
+
+def _split(version: str) -> tuple[str, pathlib.Path]:
+  """The interpreter, absolute but with its links, which say whose packages it has; the checkout."""
+  python, _, checkout = version.partition('@')
+  here = pathlib.Path(__file__).parents[1]
+  return str(pathlib.Path(python).absolute()), pathlib.Path(checkout) if checkout else here
+
+
+def _within(python: str, checkout: pathlib.Path) -> tuple[str, ...]:
+  return 'env', f'--chdir={checkout}', *update_alone.command(python)
+
+
+def _name(python: str, checkout: pathlib.Path) -> str:
+  def said(*command):
+    return subprocess.run(
+        command, cwd=checkout, capture_output=True, text=True, check=True, timeout=60
+    ).stdout.strip()
+
+  jax = said(python, '-c', 'import jax; print(jax.__version__)')
+  return f'JAX {jax}, {said("git", "describe", "--always", "--dirty", "--abbrev=7")}'
+
+
+if __name__ == '__main__':
+  main()
