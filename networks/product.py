@@ -15,6 +15,9 @@ ad.deflinear2(_stored, lambda gradient, _: [_stored.bind(gradient)])
 batching.defvectorized(_stored)
 
 
+_FEW = 64  # examples
+
+
 @jax.custom_jvp
 def _by_columns(x: jax.Array) -> jax.Array:
   return x
@@ -30,10 +33,10 @@ def _by_columns_jvp(primals, tangents):
 def factor(x: jax.Array) -> jax.Array:
   """[B, D] to be multiplied by weights [D, D'] -> the same; its gradient may come by columns.
 
-  The gradient is that of the product, [B, D'], times the weights' transpose. With few examples XLA
-  takes four times as long for it on a CPU as for its transpose (0.4.34: 2.5 ms instead of 0.6 for
-  B, D, D' = 32, 3136, 512 on two cores; 0.10.2: 1.5 times), and with many (2048, 3136, 512) it
-  takes 0.6 times as long. Left alone it computes no transpose but swaps the factors back.
+  The gradient is that of the product, [B, D'], times the weights' transpose. Of few examples XLA
+  takes up to four times as long for it on a CPU as for its transpose (0.4.34: 2.5 ms instead of 0.6
+  for B, D, D' = 32, 3136, 512 on two cores; 0.10.2: 1.5 times); of many the transpose is slower
+  (256, 39200, 100: twice). Left alone XLA computes no transpose but swaps the factors back.
   """
-  few = 4 * x.shape[0] <= x.shape[1]
-  return _by_columns(x) if few and jax.default_backend() == 'cpu' else x
+  by_columns = x.shape[0] <= _FEW and jax.default_backend() == 'cpu'
+  return _by_columns(x) if by_columns else x
