@@ -19,7 +19,9 @@ from replay import types as replay_types
 
 Array = jax.Array
 Metrics = dict[str, Array | Sometimes]
-_NORMS_EVERY = 16  # updates; at each they would take a tenth of an update of `dopamine_dqn`
+# Updates between measurements of norms, which would take a tenth of the time of `dopamine_dqn`'s;
+# prime to all periods, so that what comes after a new target is measured no more often than others.
+NORMS_EVERY = 17
 
 
 class Agent(NamedTuple):
@@ -29,8 +31,8 @@ class Agent(NamedTuple):
   act: parameters, key, observation [N, ...], epsilon -> next key, choices [N, M] int32,
     greedy values [N].
   learn: LearnerState, batch as `agents.objectives` has it, weights of its examples [B] ->
-    LearnerState, errors [B], of which priorities are made, metrics; `gradient_norm` and
-    `update_norm` at the first and every 16th update after it. The state that goes in is used up.
+    LearnerState, errors [B], of which priorities are made, metrics. The state that goes in is used
+    up.
   """
   init: Callable[[Array], LearnerState]
   act: Callable[[network_types.Params, Array, Any, float], tuple[Array, Array, Array]]
@@ -76,9 +78,12 @@ def make_network(
 
 
 def make_agent(
-    config: Config, network: network_types.QNetwork,
-    optimizer: optax.GradientTransformation) -> Agent:
-  """Learns utilities [B, M, A] by the objective and with the mechanisms that `config` names."""
+    config: Config, network: network_types.QNetwork, optimizer: optax.GradientTransformation,
+    norms_every: int = NORMS_EVERY) -> Agent:
+  """Learns utilities [B, M, A] by the objective and with the mechanisms that `config` names.
+
+  Norms of gradient and step are measured at the first update and every `norms_every`th after it.
+  """
   # What is drawn anew is drawn as at the start; probes ask the same of every scale.
   network = network._replace(init=_scaled(network.init, config.initial_scale))
   objective = objectives.make(config, network)
@@ -130,9 +135,12 @@ def make_agent(
     updates = _masked(mechanisms, state.params, updates)
     stepped = optax.apply_updates(state.params, updates)
     params = _write(stepped, aux.online.statistics)
-    norms = _norms_at_times(
-        state.num_updates, gradient, lambda: jax.tree.map(jnp.subtract, stepped, state.params))
-    metrics = aux.metrics | norms | dict(loss=loss, penalty=penalty)
+    def norms():
+      step = jax.tree.map(jnp.subtract, stepped, state.params)
+      return dict(gradient_norm=optax.global_norm(gradient), update_norm=optax.global_norm(step))
+
+    measured = _sometimes(state.num_updates, norms_every, norms)
+    metrics = aux.metrics | measured | dict(loss=loss, penalty=penalty)
     state = LearnerState(
         params, state.target_params, opt_state, key, state.num_updates + 1, state.memory)
     seen = Batch(objective.observations(batch), aux.online)
@@ -194,16 +202,15 @@ def _masked(
   return steps
 
 
-def _norms_at_times(
-    num_updates: Array, gradient: network_types.Params,
-    step: Callable[[], network_types.Params]) -> dict[str, Sometimes]:
-  """Of the gradient, and of the step that the parameters took."""
-  measured = num_updates % _NORMS_EVERY == 0
-  norms = jax.lax.cond(
-      measured, lambda: (optax.global_norm(gradient), optax.global_norm(step())),
-      lambda: (jnp.zeros(()), jnp.zeros(())))
-  return {name: Sometimes(norm, measured)
-          for name, norm in zip(('gradient_norm', 'update_norm'), norms, strict=True)}
+def _sometimes(
+    num_updates: Array, every: int, measure: Callable[[], dict[str, Array]]) -> Metrics:
+  """What `measure` finds, at the first update and every so many after it."""
+  if every == 1:
+    return measure()
+  is_due = num_updates % every == 0
+  found = jax.lax.cond(
+      is_due, measure, lambda: jax.tree.map(jnp.zeros_like, jax.eval_shape(measure)))
+  return {name: Sometimes(value, is_due) for name, value in found.items()}
 
 
 def _change(

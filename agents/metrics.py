@@ -18,7 +18,7 @@ from agents import errors
 
 class Sometimes(NamedTuple):
   """A scalar that not every update measures."""
-  value: Any
+  value: Any  # 0 where not measured
   measured: Any  # bool
 
 

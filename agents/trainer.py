@@ -15,6 +15,7 @@ from agents.display import Display, log
 from probes.subject import Inputs
 
 _KEEP = 2  # newest checkpoints that are kept whole; older probed ones lose their replay
+# Means over updates; of norms over those that measure them.
 _LEARNER_METRICS = ('loss', 'penalty', 'gradient_norm', 'update_norm', 'q_value')
 _RESULT_COLUMNS = (
     'iteration', 'frame', 'eval_episode_return', 'train_episode_return', 'eval_num_episodes',

@@ -24,6 +24,7 @@ SETTINGS = {
     'epsilon': 0.01,
     'seconds': 6.0,  # the window
 }
+ROOT = pathlib.Path(__file__).parents[1]  # of this project
 _TIMEOUT_SECONDS = 300.0  # of one run; it takes seconds on a machine with nothing else to do
 
 
@@ -70,10 +71,12 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
 
 def by_turns(
     commands: Mapping[Hashable, Sequence[str]], rounds: int,
-    changes: Mapping[Hashable, Mapping[str, Any]] = {}) -> dict[Hashable, list[dict[str, Any]]]:
+    changes: Mapping[Hashable, Mapping[str, Any]] = {},
+    folders: Mapping[Hashable, pathlib.Path] = {}) -> dict[Hashable, list[dict[str, Any]]]:
   """Runs each command once a round, alone, and collects the JSON on its last line.
 
-  Each gets SETTINGS, with the `changes` of its own name where there are any.
+  Each gets SETTINGS, with the `changes` of its own name where there are any, and runs in its own of
+  the `folders`, else in this project's.
   """
   results = {name: [] for name in commands}
   for number in range(1, rounds + 1):
@@ -81,7 +84,7 @@ def by_turns(
       print(f'round {number} of {rounds}: {name}', file=sys.stderr)
       settings = {**SETTINGS, **changes.get(name, {})}
       done = subprocess.run(
-          [*command, json.dumps(settings)], cwd=pathlib.Path(__file__).parents[1],
+          [*command, json.dumps(settings)], cwd=folders.get(name, ROOT),
           capture_output=True, text=True, timeout=_TIMEOUT_SECONDS)
       if done.returncode:
         raise RuntimeError(f'{name}: exit status {done.returncode}\n{done.stderr}')

@@ -30,12 +30,16 @@ def main() -> None:
 
 def measure(versions: list[str], rounds: int) -> list[dict[str, Any]]:
   """A row for each agent and each version but the first: times as fast as with that one."""
-  names = {version: _name(*_split(version)) for version in versions}
+  if len(set(versions)) < len(versions):
+    raise SystemExit('each version must be named once')
+  pairs = {version: _split(version) for version in versions}
+  names = {version: _name(*pair) for version, pair in pairs.items()}
   changes = {(agent, version): dict(agent=agent, domain=domain, seconds=update_alone.SECONDS)
              for agent, domain in AGENTS.items() for version in versions}
-  commands = {(agent, version): _within(*_split(version)) for agent, version in changes}
+  commands = {name: update_alone.command(pairs[name[1]][0]) for name in changes}
+  folders = {name: pairs[name[1]][1] for name in changes}
   rates = {name: [run['updates_per_second'] for run in runs]
-           for name, runs in compare.by_turns(commands, rounds, changes).items()}
+           for name, runs in compare.by_turns(commands, rounds, changes, folders).items()}
   first, *others = versions
   return [
       dict(agent=agent, version=names[version], over=names[first],
@@ -46,12 +50,8 @@ def measure(versions: list[str], rounds: int) -> list[dict[str, Any]]:
 def _split(version: str) -> tuple[str, pathlib.Path]:
   """The interpreter, absolute but with its links, which say whose packages it has; the checkout."""
   python, _, checkout = version.partition('@')
-  here = pathlib.Path(__file__).parents[1]
-  return str(pathlib.Path(python).absolute()), pathlib.Path(checkout) if checkout else here
-
-
-def _within(python: str, checkout: pathlib.Path) -> tuple[str, ...]:
-  return 'env', f'--chdir={checkout}', *update_alone.command(python)
+  folder = pathlib.Path(checkout).absolute() if checkout else compare.ROOT
+  return str(pathlib.Path(python).absolute()), folder
 
 
 def _name(python: str, checkout: pathlib.Path) -> str:

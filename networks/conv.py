@@ -4,6 +4,8 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
+from networks import backend
+
 
 def plain(x: jax.Array, w: jax.Array, stride: int) -> jax.Array:
   """[B, H, W, C] and [K, K, C, O] -> [B, H', W', O], no padding."""
@@ -31,8 +33,7 @@ def _form(x: jax.Array, w: jax.Array, stride: int):
   fits = stride > 1 and not any(size % stride for size in sizes)
   # On a CPU, JAX 0.4.34 takes 19 ms instead of 30 for the Nature CNN's gradient so, JAX 0.10.2 27
   # instead of 21 (batch 32, two cores).
-  version = tuple(int(part) for part in jax.__version__.split('.')[:2])
-  wins = jax.default_backend() == 'cpu' and version < (0, 5)
+  wins = backend.on_cpu() and backend.VERSION < (0, 5)
   return space_to_depth if fits and wins else plain
 
 

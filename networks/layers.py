@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from networks import conv, noisy, norms, product, spectral, types
+from networks import conv, linear, noisy, norms, spectral, types
 from networks.trace import Call, Trace
 
 
@@ -148,7 +148,7 @@ class Style(NamedTuple):
     w_init, b_init = init.weights(fan_in), init.biases(fan_in)
     if noisy_sigma:
       return noisy.NoisyLinear(size, noisy_sigma, with_bias, w_init, b_init, name)
-    return hk.Linear(size, with_bias, w_init, b_init, name=name)
+    return linear.Linear(size, with_bias, w_init, b_init, name)
 
   def _conv(
       self, inputs: int, shape: tuple[int, int, int], name: str, padding: str,
@@ -165,12 +165,9 @@ class Style(NamedTuple):
     source = x.producer if isinstance(x, Hidden) else ''
     self.trace.calls.append(Call(module.module_name, source, is_output))
     array = _array(x) if isinstance(module, conv.Conv2D) else hk.Flatten()(_array(x))
-    if isinstance(module, hk.Linear):
-      array = product.factor(array)
     if is_output:
       return module(array)
-    # hk.Linear creates its parameters in the type of its input, which must be float32 then.
-    dtype = 'float32' if hk.running_init() else self.compute_dtype
+    dtype = self.compute_dtype
     with contextlib.ExitStack() as stack:
       if dtype != 'float32':
         stack.enter_context(_weights_as(dtype))

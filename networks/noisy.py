@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from networks import product, types
+from networks import linear, types
 
 
 class NoisyLinear(hk.Module):
@@ -31,8 +31,8 @@ class NoisyLinear(hk.Module):
     w_sigma = hk.get_parameter('w_sigma', w.shape, init=sigma_init)
     b_sigma = hk.get_parameter('b_sigma', (self._size,), init=sigma_init)
     noise_in, noise_out = (_noise(size).astype(x.dtype) for size in (fan_in, self._size))
-    noisy = product.factor(x * noise_in) @ w_sigma + b_sigma
-    y = product.factor(x) @ w + noisy * noise_out
+    own, noise = map(linear.gradient_by_columns, (x, x * noise_in))
+    y = own @ w + (noise @ w_sigma + b_sigma) * noise_out
     if self._with_bias:
       y += hk.get_parameter('b', (self._size,), init=self._b_init)
     return y

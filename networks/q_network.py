@@ -6,7 +6,7 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from networks import conv, heads, layers, torsos, types, wiring
+from networks import conv, heads, layers, linear, torsos, types, wiring
 from networks.trace import Call, Trace
 
 
@@ -85,11 +85,11 @@ def _auxiliary(
     parts = []
     for x, source in zip(
         jnp.split(critic.penultimate, len(sources), axis=-1), sources, strict=True):
-      linear = hk.Linear(
-          size, with_bias=not parts, w_init=init.weights(fan_in), b_init=init.biases(fan_in),
-          name=f'auxiliary{i}' + ('_advantage' if parts else ''))
-      style.trace.calls.append(Call(linear.module_name, source, is_output=True))
-      parts.append(linear(x))
+      module = linear.Linear(
+          size, not parts, init.weights(fan_in), init.biases(fan_in),
+          f'auxiliary{i}' + ('_advantage' if parts else ''))
+      style.trace.calls.append(Call(module.module_name, source, is_output=True))
+      parts.append(module(x))
     each.append(sum(parts))
   return jnp.concatenate(each, axis=-1)
 

@@ -315,9 +315,9 @@ def test_of_injected_heads_the_old_one_trains_until_the_injection_and_then_the_n
 
 
 def test_of_the_gradient_of_frozen_heads_nothing_is_clipped_or_measured():
-  config, network, agent = make(['inject(at=16)'])
+  config, network, agent = make(['inject(at=17)'])
   state = agent.init(jax.random.key(0))
-  for _ in range(16):
+  for _ in range(17):
     state, _, metrics = agent.learn(state, transitions(), EQUAL)
   assert not metrics['gradient_norm'].measured
   parts, batch = network.injection, transitions(seed=1)
@@ -332,10 +332,10 @@ def test_of_the_gradient_of_frozen_heads_nothing_is_clipped_or_measured():
   np.testing.assert_allclose(metrics['gradient_norm'].value, expected, rtol=1e-5)
 
 
-def test_norms_are_of_the_first_update_and_every_16th_after_it():
+def test_norms_are_of_the_first_update_and_every_17th_after_it():
   _, _, agent = make(max_gradient_norm=0.5, optimizer='rmsprop', learning_rate=1.0)
   state, at = agent.init(jax.random.key(0)), []
-  for update in range(33):
+  for update in range(35):
     before = jax.tree.map(np.array, state.params)
     state, _, metrics = agent.learn(state, transitions(seed=update), EQUAL)
     if metrics['update_norm'].measured:
@@ -343,7 +343,7 @@ def test_norms_are_of_the_first_update_and_every_16th_after_it():
       step = jax.tree.map(np.subtract, state.params, before)
       np.testing.assert_allclose(metrics['update_norm'].value, optax.global_norm(step), rtol=1e-5)
       assert metrics['gradient_norm'].value > 0
-  assert at == [0, 16, 32]
+  assert at == [0, 17, 34]
 
 
 @pytest.mark.parametrize('others', [[], ['sp(shrink=0.5,perturb=0.5)'], ['redo(period=1,tau=0.9)']])

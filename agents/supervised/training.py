@@ -78,7 +78,7 @@ def make_program(config: Config, input_shape: tuple[int, ...], num_outputs: int)
   def learn(state, key, scalars, task, step):
     settings = vars(config) | dict(zip(SCALARS, scalars, strict=True))
     optimizer = optimizers.make(types.SimpleNamespace(**settings))  # no Config holds traced numbers
-    agent = learner.make_agent(config, network, optimizer)
+    agent = learner.make_agent(config, network, optimizer, norms_every=1)  # tasks may be short
     rows = jax.random.randint(jax.random.fold_in(key, step), weights.shape, 0, task.size)
     state, _, measured = agent.learn(
         state, objectives.Example(task.inputs[rows], task.targets[rows]), weights)
