@@ -44,7 +44,7 @@ class Linear(hk.Module):
   def __call__(self, x: jax.Array) -> jax.Array:
     """[B, fan_in] -> [B, size]."""
     w = hk.get_parameter('w', (x.shape[-1], self._size), jnp.float32, self._w_init)
-    y = gradient_by_columns(x) @ w
+    y = jnp.dot(gradient_by_columns(x), w)
     if not self._with_bias:
       return y
     return y + hk.get_parameter('b', (self._size,), jnp.float32, self._b_init)
