@@ -20,7 +20,7 @@ from replay import types as replay_types
 Array = jax.Array
 Metrics = dict[str, Array | Sometimes]
 # Updates between measurements of norms, which would take a tenth of the time of `dopamine_dqn`'s;
-# prime to all periods, so that what comes after a new target is measured no more often than others.
+# prime to all default periods, so that what comes after a new target is measured no more often than others.
 NORMS_EVERY = 17
 
 
@@ -135,6 +135,7 @@ def make_agent(
     updates = _masked(mechanisms, state.params, updates)
     stepped = optax.apply_updates(state.params, updates)
     params = _write(stepped, aux.online.statistics)
+
     def norms():
       step = jax.tree.map(jnp.subtract, stepped, state.params)
       return dict(gradient_norm=optax.global_norm(gradient), update_norm=optax.global_norm(step))

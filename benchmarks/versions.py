@@ -30,10 +30,11 @@ def main() -> None:
 
 def measure(versions: list[str], rounds: int) -> list[dict[str, Any]]:
   """A row for each agent and each version but the first: times as fast as with that one."""
-  if len(set(versions)) < len(versions):
-    raise SystemExit('each version must be named once')
   pairs = {version: _split(version) for version in versions}
   names = {version: _name(*pair) for version, pair in pairs.items()}
+  if len(set(names.values())) < max(len(versions), 2):
+    raise SystemExit(
+        f'versions: must be two or more that differ; they are {", ".join(names.values())}')
   changes = {(agent, version): dict(agent=agent, domain=domain, seconds=update_alone.SECONDS)
              for agent, domain in AGENTS.items() for version in versions}
   commands = {name: update_alone.command(pairs[name[1]][0]) for name in changes}

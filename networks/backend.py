@@ -25,5 +25,6 @@ def _make_barrier():
   return identity.bind
 
 
-# The identity: what XLA computes before it is stored, and stays as it is written.
+# The identity, across which XLA neither moves nor merges anything: what goes in is computed as
+# written, and stored.
 barrier = jax.lax.optimization_barrier if VERSION >= (0, 6) else _make_barrier()

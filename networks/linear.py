@@ -22,18 +22,21 @@ def _by_columns_jvp(primals, tangents):
 
 
 def gradient_by_columns(x: jax.Array) -> jax.Array:
-  """[B, D], to be multiplied by weights [D, D'] -> the same, where it is fastest with that.
+  """[B, D], to be multiplied by weights [D, D'] -> the same; its gradient may come by columns.
 
   The gradient is that of the product, [B, D'], times the weights' transpose. Of few examples XLA
   takes up to four times as long for it on a CPU as for its transpose (0.4.34: 2.5 ms instead of 0.6
   for B, D, D' = 32, 3136, 512 on two cores; 0.10.2: 1.5 times); of many the transpose is slower
   (256, 39200, 100: twice). Left alone XLA computes no transpose but swaps the factors back.
+
+  Under vmap B is of one network: gradients of 5 and 20 MLPs on 64 examples, 128 or 512 units wide,
+  took 0.85 to 1.17 times as long so, and those of single examples as long.
   """
   return _by_columns(x) if x.shape[0] <= _FEW and backend.on_cpu() else x
 
 
 class Linear(hk.Module):
-  """hk.Linear, its parameters float32 whatever its input is."""
+  """hk.Linear, with gradients by columns, and parameters of float32 whatever its input is."""
 
   def __init__(
       self, size: int, with_bias: bool, w_init: hk.initializers.Initializer,

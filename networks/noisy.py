@@ -32,7 +32,7 @@ class NoisyLinear(hk.Module):
     b_sigma = hk.get_parameter('b_sigma', (self._size,), init=sigma_init)
     noise_in, noise_out = (_noise(size).astype(x.dtype) for size in (fan_in, self._size))
     own, noise = map(linear.gradient_by_columns, (x, x * noise_in))
-    y = own @ w + (noise @ w_sigma + b_sigma) * noise_out
+    y = jnp.dot(own, w) + (jnp.dot(noise, w_sigma) + b_sigma) * noise_out
     if self._with_bias:
       y += hk.get_parameter('b', (self._size,), init=self._b_init)
     return y

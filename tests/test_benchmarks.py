@@ -155,6 +155,8 @@ def test_versions_are_checkouts_with_updates_of_their_own(tmp_path):
   rows = versions.measure(pairs, rounds=2)
   assert [row['agent'] for row in rows] == list(versions.AGENTS)
   assert {(row['times_as_fast'], row['low'], row['high']) for row in rows} == {(1.5, 1.5, 1.5)}
+  with pytest.raises(SystemExit, match='must be two or more that differ; they are JAX '):
+    versions.measure([pairs[0], pairs[0]], rounds=2)
   assert all(row['version'].startswith('JAX ') and row['over'] != row['version'] for row in rows)
 
 

@@ -315,9 +315,9 @@ def test_of_injected_heads_the_old_one_trains_until_the_injection_and_then_the_n
 
 
 def test_of_the_gradient_of_frozen_heads_nothing_is_clipped_or_measured():
-  config, network, agent = make(['inject(at=17)'])
+  config, network, agent = make([f'inject(at={learner.NORMS_EVERY})'])
   state = agent.init(jax.random.key(0))
-  for _ in range(17):
+  for _ in range(learner.NORMS_EVERY):
     state, _, metrics = agent.learn(state, transitions(), EQUAL)
   assert not metrics['gradient_norm'].measured
   parts, batch = network.injection, transitions(seed=1)

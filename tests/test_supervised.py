@@ -106,13 +106,17 @@ def test_step_sizes_side_by_side_are_those_of_agents_of_their_own(tmp_path):
            for rate in (1e-3, 3e-2)]
   found = leaves(train(lanes)[0])
   for i, one in enumerate(lanes):
-    agent = learner.make(one.config, (1, 4, 4, 1), 'uint8', ActionMap(1, 5, None)).agent
-    state, task = agent.init(parts.key(one.config, parts.INIT)), one.task(0)
+    model = learner.make(one.config, (1, 4, 4, 1), 'uint8', ActionMap(1, 5, None))
+    agent = learner.make_agent(one.config, model.network, model.optimizer, norms_every=1)
+    state, task, norms = agent.init(parts.key(one.config, parts.INIT)), one.task(0), []
     for step in range(20):
       rows = jax.random.randint(
           jax.random.fold_in(parts.key(one.config, parts.ACT), step), (8,), 0, task.size)
       batch = objectives.Example(task.inputs[rows][:, None], task.targets[rows])
-      state, _, _ = agent.learn(state, batch, np.ones(8, np.float32))
+      state, _, measured = agent.learn(state, batch, np.ones(8, np.float32))
+      norms.append(measured['gradient_norm'])
+    row = runs.rows(one.folder / 'results.csv')[0]
+    assert float(row['mean_gradient_norm']) == pytest.approx(np.mean(norms), rel=1e-2)
     for name, tensor in checkpoint.to_tensors(state).items():
       np.testing.assert_allclose(found[name][i], tensor, rtol=1e-2, atol=1e-3)
   assert np.abs(found['params/dense1/w'][0] - found['params/dense1/w'][1]).max() > 0.1

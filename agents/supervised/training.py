@@ -23,7 +23,7 @@ from agents.actions import ActionMap
 from agents.config import Config
 from agents.display import Display, log
 from agents.state import LearnerState
-from networks import torsos
+from networks import backend, torsos
 from probes import subject, transient
 from probes.subject import Inputs
 
@@ -61,7 +61,7 @@ class Program(NamedTuple):
 
 def side_by_side(config: Config) -> bool:
   """Whether seeds are faster in one program; on a CPU convolutions with kernels each are not."""
-  return jax.default_backend() != 'cpu' or not torsos.TORSOS[config.torso].shared
+  return not backend.on_cpu() or not torsos.TORSOS[config.torso].shared
 
 
 def make_program(config: Config, input_shape: tuple[int, ...], num_outputs: int) -> Program:
@@ -78,7 +78,7 @@ def make_program(config: Config, input_shape: tuple[int, ...], num_outputs: int)
   def learn(state, key, scalars, task, step):
     settings = vars(config) | dict(zip(SCALARS, scalars, strict=True))
     optimizer = optimizers.make(types.SimpleNamespace(**settings))  # no Config holds traced numbers
-    agent = learner.make_agent(config, network, optimizer, norms_every=1)  # tasks may be short
+    agent = learner.make_agent(config, network, optimizer, norms_every=1)  # sums are over all
     rows = jax.random.randint(jax.random.fold_in(key, step), weights.shape, 0, task.size)
     state, _, measured = agent.learn(
         state, objectives.Example(task.inputs[rows], task.targets[rows]), weights)
