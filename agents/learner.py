@@ -20,7 +20,7 @@ from replay import types as replay_types
 Array = jax.Array
 Metrics = dict[str, Array | Sometimes]
 # Updates between measurements of norms, which would take a tenth of the time of `dopamine_dqn`'s;
-# prime to all default periods, so that what comes after a new target is measured no more often than others.
+# prime to all default periods, so that updates after a new target are measured no more often.
 NORMS_EVERY = 17
 
 
