@@ -135,13 +135,8 @@ def make_agent(
     updates = _masked(mechanisms, state.params, updates)
     stepped = optax.apply_updates(state.params, updates)
     params = _write(stepped, aux.online.statistics)
-
-    def norms():
-      step = jax.tree.map(jnp.subtract, stepped, state.params)
-      return dict(gradient_norm=optax.global_norm(gradient), update_norm=optax.global_norm(step))
-
-    measured = _sometimes(state.num_updates, norms_every, norms)
-    metrics = aux.metrics | measured | dict(loss=loss, penalty=penalty)
+    norms = _norms(state.num_updates, norms_every, gradient, state.params, stepped)
+    metrics = aux.metrics | norms | dict(loss=loss, penalty=penalty)
     state = LearnerState(
         params, state.target_params, opt_state, key, state.num_updates + 1, state.memory)
     seen = Batch(objective.observations(batch), aux.online)
@@ -203,9 +198,14 @@ def _masked(
   return steps
 
 
-def _sometimes(
-    num_updates: Array, every: int, measure: Callable[[], dict[str, Array]]) -> Metrics:
-  """What `measure` finds, at the first update and every so many after it."""
+def _norms(
+    num_updates: Array, every: int, gradient: network_types.Params, before: network_types.Params,
+    after: network_types.Params) -> Metrics:
+  """Of the gradient and of the step, at the first update and every so many after it."""
+  def measure():
+    step = jax.tree.map(jnp.subtract, after, before)
+    return dict(gradient_norm=optax.global_norm(gradient), update_norm=optax.global_norm(step))
+
   if every == 1:
     return measure()
   is_due = num_updates % every == 0

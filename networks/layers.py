@@ -167,13 +167,12 @@ class Style(NamedTuple):
     array = _array(x) if isinstance(module, conv.Conv2D) else hk.Flatten()(_array(x))
     if is_output:
       return module(array)
-    dtype = self.compute_dtype
     with contextlib.ExitStack() as stack:
-      if dtype != 'float32':
-        stack.enter_context(_weights_as(dtype))
+      if self.compute_dtype != 'float32':
+        stack.enter_context(_weights_as(self.compute_dtype))
       if self.spectral_norm:
         stack.enter_context(spectral.normalized_kernels(self.trace))
-      return module(array.astype(dtype)).astype(jnp.float32)
+      return module(array.astype(self.compute_dtype)).astype(jnp.float32)
 
   def _norm(self, own_norm: bool) -> norms.Apply:
     return norms.NORMS[self.norm].own if own_norm else norms.NORMS[self.norm].anywhere
