@@ -86,6 +86,7 @@ class Config:
   random_shift: int = 0  # pixels that a batch's frames are shifted by at most
   batch_size: int = 32  # transitions
   steps_per_update: int = 4  # agent steps
+  updates_per_dispatch: int = 1  # updates that one program makes, whose batches are drawn together
   target_update_period: int = 2_500  # updates
   optimizer: str = 'adam'  # a row of agents/optimizers.py
   learning_rate: float = 1e-4
@@ -140,6 +141,11 @@ class Config:
   def units_per_step(self) -> int:
     """What one agent step counts in `unit`."""
     return 4 if self.unit == 'frames' else 1
+
+  @property
+  def steps_per_dispatch(self) -> int:
+    """Agent steps from one dispatch of updates to the next."""
+    return self.steps_per_update * self.updates_per_dispatch
 
 
 # Fields that other fields were resolved from: they have a flag of their own.

@@ -13,7 +13,7 @@ from agents.config import Config
 from agents.mechanism import Batch, Context, Mechanism
 from agents.metrics import Sometimes
 from agents.state import LearnerState
-from networks import heads, layers, q_network
+from networks import backend, heads, layers, q_network
 from networks import types as network_types
 from replay import types as replay_types
 
@@ -33,6 +33,8 @@ class Agent(NamedTuple):
   learn: LearnerState, batch as `agents.objectives` has it, weights of its examples [B] ->
     LearnerState, errors [B], of which priorities are made, metrics. The state that goes in is used
     up.
+    Or weights [K, B] of K updates, one after the other in one program, whose batches come as one
+    [K * B] -> LearnerState, errors [K, B], metrics [K].
   """
   init: Callable[[Array], LearnerState]
   act: Callable[[network_types.Params, Array, Any, float], tuple[Array, Array, Array]]
@@ -113,7 +115,7 @@ def make_agent(
     values = jnp.mean(jnp.max(q_values, axis=-1), axis=-1)
     return key, jnp.where(explore, random, greedy), values
 
-  def learn(state, batch, weights):
+  def update(state, batch, weights):
     key, loss_key, shift_key = jax.random.split(state.key, 3)
     if config.random_shift:
       batch = _shift(shift_key, batch, config.random_shift)
@@ -146,7 +148,7 @@ def make_agent(
           state.params, state.target_params, state.num_updates, config.target_update_period))
     return state, aux.errors, metrics
 
-  return Agent(jax.jit(init), jax.jit(act), jax.jit(learn, donate_argnums=0))
+  return Agent(jax.jit(init), jax.jit(act), jax.jit(_one_or_several(update), donate_argnums=0))
 
 
 def make_losses(config: Config, network: network_types.QNetwork) -> Callable[..., Array]:
@@ -160,6 +162,25 @@ def make_losses(config: Config, network: network_types.QNetwork) -> Callable[...
     return objective.loss(params, target, key, batch, 1.0, training)[1].each
 
   return losses_of
+
+
+def _one_or_several(update: Callable[..., tuple]) -> Callable[..., tuple]:
+  """`Agent.learn`, of the update for weights [B]."""
+  def learn(state, batch, weights):
+    if weights.ndim == 1:
+      return update(state, batch, weights)
+
+    def step(state, one):
+      state, errors, metrics = update(state, *one)
+      return state, (errors, metrics)
+
+    batches = jax.tree.map(lambda leaf: leaf.reshape(*weights.shape, *leaf.shape[1:]), batch)
+    # On a CPU convolutions within a loop take ten times as long.
+    unroll = len(weights) if backend.on_cpu() else 1
+    state, (errors, metrics) = jax.lax.scan(step, state, (batches, weights), unroll=unroll)
+    return state, errors, metrics
+
+  return learn
 
 
 def _scaled(init: Callable[[Array], network_types.Params],

@@ -51,7 +51,7 @@ class Progress(NamedTuple):
   state: LoopState
   epsilon: float
   values: jax.Array  # [N] greedy values where the agent acted
-  updates: tuple[Metrics, ...]  # one for each update
+  updates: tuple[Metrics, ...]  # one for each dispatch of `updates_per_dispatch` updates
 
 
 def exploration_epsilon(config: Config, num_steps: int) -> float:
@@ -83,7 +83,7 @@ def train(
   """Acts, stores and learns for ever; one iteration is one step of all environments.
 
   The order is fixed, so that a seed decides everything: act with the newest parameters, store,
-  then one update for every `steps_per_update` agent steps.
+  then one update for every `steps_per_update` agent steps, `updates_per_dispatch` of them together.
   """
   while True:
     epsilon = exploration_epsilon(config, state.num_steps)
@@ -94,27 +94,42 @@ def train(
     num_steps = state.num_steps + count_steps(timestep)
     learner, updates = state.learner, []
     if replay.size() >= config.min_replay_size:
-      period = config.steps_per_update
-      for _ in range(num_steps // period - state.num_steps // period):
+      for _ in range(dispatches_due(config, state.num_steps, num_steps)):
         learner, metrics = update(player.agent, replay, config, learner, num_steps)
         updates.append(metrics)
     state = LoopState(learner, actor_key, timestep, num_steps)
     yield Progress(state, epsilon, values, tuple(updates))
 
 
+def dispatches_due(config: Config, before: int, now: int) -> int:
+  """Calls of `update` that are due between two counts of agent steps."""
+  period = config.steps_per_dispatch
+  return now // period - before // period
+
+
 def update(
     agent: Agent, replay: replay_types.Replay, config: Config, learner: LearnerState,
     num_steps: int) -> tuple[LearnerState, Metrics]:
-  """One update from one batch, whose priorities become those of its errors."""
-  sample = replay.sample(config.batch_size)
-  weights = np.ones(config.batch_size, np.float32)
+  """One dispatch: updates from a batch each, whose priorities then become those of its errors.
+
+  All batches are drawn before the first update, so that with priorities those of a later one do
+  not know the errors of an earlier one. Uniform draws are what they would have been.
+  """
+  weights = np.ones(weights_shape(config), np.float32)
+  sample = replay.sample(weights.size)
   if config.prioritized:
     weights = losses.importance_weights(
-        sample.probabilities, importance_exponent(config, num_steps))
+        sample.probabilities.reshape(weights.shape), importance_exponent(config, num_steps))
   learner, errors, metrics = agent.learn(learner, sample.transition, weights)
   if config.prioritized:
-    replay.update(sample.keys, np.asarray(errors))
+    replay.update(sample.keys, np.asarray(errors).ravel())
   return learner, metrics
+
+
+def weights_shape(config: Config) -> tuple[int, ...]:
+  """Of the examples of a dispatch, as `Agent.learn` takes their weights."""
+  count, batch_size = config.updates_per_dispatch, config.batch_size
+  return (batch_size,) if count == 1 else (count, batch_size)
 
 
 def rollout(

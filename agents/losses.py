@@ -247,6 +247,6 @@ def _mean(arrays: list[Array]) -> Array:
 
 
 def importance_weights(probabilities: np.ndarray, exponent: float) -> np.ndarray:
-  """[B] weights (1 / p)^beta over their largest, float32 (Schaul et al. 2016, section 3.4)."""
+  """[..., B] weights (1 / p)^beta over a batch's largest, float32 (Schaul et al. 2016, 3.4)."""
   weights = (1.0 / probabilities) ** exponent
-  return (weights / weights.max()).astype(np.float32)
+  return (weights / weights.max(axis=-1, keepdims=True)).astype(np.float32)

@@ -19,7 +19,7 @@ from agents import errors
 class Sometimes(NamedTuple):
   """A scalar that not every update measures."""
   value: Any  # 0 where not measured
-  measured: Any  # bool
+  measured: Any  # bool; of several updates as many of both
 
 
 class EpisodeTracker:
@@ -79,7 +79,7 @@ class EpisodeTracker:
 
 
 class Means:
-  """Means of named device scalars since the last `take`, fetched many at a time."""
+  """Means of named numbers on the device since the last `take`, fetched many at a time."""
 
   _FETCH = 256  # fetching each at once would make the loop wait for the device
 
@@ -97,11 +97,10 @@ class Means:
     for metrics in jax.device_get(self._waiting):
       for name, value in metrics.items():
         if isinstance(value, Sometimes):
-          if not value.measured:
-            continue
-          value = value.value
-        self._sums[name] = self._sums.get(name, 0.0) + float(np.mean(value))
-        self._counts[name] = self._counts.get(name, 0) + 1
+          value = np.asarray(value.value)[value.measured]
+        if np.size(value):
+          self._sums[name] = self._sums.get(name, 0.0) + float(np.sum(value, dtype=np.float64))
+          self._counts[name] = self._counts.get(name, 0) + np.size(value)
     self._waiting = []
 
   def take(self, names: Sequence[str]) -> dict[str, float]:

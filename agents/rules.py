@@ -38,9 +38,10 @@ _FIELDS = (
     (('error_loss',), *_choice(losses.ERROR_LOSSES)),
     (('optimizer',), *_choice(optimizers.OPTIMIZERS)),
     (('num_envs', 'eval_envs', 'run_length', 'n_step', 'batch_size', 'steps_per_update',
-      'target_update_period', 'replay_capacity', 'min_replay_size', 'width', 'hidden_size',
-      'num_critics', 'num_atoms', 'probe_observations', 'probe_pool_size', 'probe_targets',
-      'probe_steps', 'probe_batch_size', 'probe_lanczos_steps', 'steps_per_task', 'trace_every'),
+      'updates_per_dispatch', 'target_update_period', 'replay_capacity', 'min_replay_size', 'width',
+      'hidden_size', 'num_critics', 'num_atoms', 'probe_observations', 'probe_pool_size',
+      'probe_targets', 'probe_steps', 'probe_batch_size', 'probe_lanczos_steps', 'steps_per_task',
+      'trace_every'),
      lambda x: x >= 1, 'at least 1'),
     (('num_actors',), lambda x: x >= 0, 'at least 0; 0 is one process'),
     (('eval_every', 'probe_every', 'checkpoint_every'), lambda x: x >= 0,
@@ -72,8 +73,8 @@ _IDLE = (
     (('hidden_size',), 'hidden_layers', lambda config: not config.hidden_layers),
     (('bins',), 'domain', lambda config: config.domain == 'atari'),
     (('eval_envs', 'eval_episodes', 'eval_epsilon', 'double', 'discount', 'n_step', 'reward_clip',
-      'steps_per_update', 'target_update_period', 'replay_capacity', 'min_replay_size',
-      'prioritized', 'exploration_epsilon_begin', 'exploration_epsilon_end',
+      'steps_per_update', 'updates_per_dispatch', 'target_update_period', 'replay_capacity',
+      'min_replay_size', 'prioritized', 'exploration_epsilon_begin', 'exploration_epsilon_end',
       'exploration_decay_steps'),
      'objective', lambda config: config.objective != 'q_learning'),
 )
@@ -192,10 +193,11 @@ def _targets(config: Any) -> None:
 
 def _timing(config: Any) -> None:
   """What an intervention does once must happen before the run ends."""
-  num_steps, period = config.run_length // config.units_per_step, config.steps_per_update
-  num_updates = num_steps // period
+  num_steps, period = config.run_length // config.units_per_step, config.steps_per_dispatch
+  num_dispatches = num_steps // period
   if config.objective == 'q_learning':  # The first come when the replay has its least size.
-    num_updates = max(0, num_updates - (config.min_replay_size - 1) // period)
+    num_dispatches = max(0, num_dispatches - (config.min_replay_size - 1) // period)
+  num_updates = num_dispatches * config.updates_per_dispatch
   for name, value in config.intervention_parameters:
     if name.endswith('.at') and value > num_updates:
       raise errors.UsageError(

@@ -97,7 +97,7 @@ class Trainer:
       self._count(progress)
       for update in progress.updates:
         self._means.add(update)
-      num_updates += len(progress.updates)
+      num_updates += len(progress.updates) * config.updates_per_dispatch
       self._display.update(self.frame, num_updates, self._episodes.last_return)
       if self._any_due():
         self._train_seconds += time.monotonic() - since

@@ -144,13 +144,14 @@ def control_loop(agent: str) -> Iterator[int]:
 
 def learner(
     agent: str, domain: str = 'atari', overrides: Mapping[str, Any] = {}) -> Iterator[int]:
-  """Updates on one batch that stays the same."""
+  """Updates on batches that stay the same."""
   with _learning(agent, domain, overrides) as (learn, state, *batch):
+    done = 0
     while True:
       for _ in range(5):
         state, _, _ = learn(state, *batch)
-      jax.block_until_ready(state.params)
-      yield 5
+      before, done = done, int(state.num_updates)
+      yield done - before
 
 
 def flop(agent: str) -> float:
@@ -167,9 +168,9 @@ def _learning(
   small = {'replay_capacity': 100, 'min_replay_size': 1, **overrides}
   with build(agent, 'local', small, domain=domain) as run:
     fill(run, 50)
-    sample = run.replay.sample(run.config.batch_size)
+    weights = np.ones(loop.weights_shape(run.config), np.float32)
     yield (run.player.agent.learn, run.player.agent.init(parts.key(run.config, parts.INIT)),
-           sample.transition, np.ones(run.config.batch_size, np.float32))
+           run.replay.sample(weights.size).transition, weights)
 
 
 def matrices() -> Iterator[int]:

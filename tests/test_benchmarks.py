@@ -15,6 +15,7 @@ from benchmarks import (
   bench,
   compare,
   curves,
+  dispatches,
   growth,
   peer_clock,
   speeds,
@@ -158,6 +159,20 @@ def test_versions_are_checkouts_with_updates_of_their_own(tmp_path):
   with pytest.raises(SystemExit, match='must be two or more that differ; they are JAX '):
     versions.measure([pairs[0], pairs[0]], rounds=2)
   assert all(row['version'].startswith('JAX ') and row['over'] != row['version'] for row in rows)
+
+
+def test_dispatches_in_milliseconds_by_hand():
+  # 4 ms for each update and 2 for a dispatch: 6, 5 and 4.5 ms an update.
+  rows = (dict(updates_per_dispatch=count, milliseconds=4 + 2 / count) for count in (1, 2, 4))
+  assert dispatches.parts(rows) == pytest.approx((4, 2))
+
+
+@pytest.mark.parametrize('count', [1, 3])
+def test_updates_are_counted_where_a_program_makes_several(count):
+  overrides = dict(updates_per_dispatch=count, batch_size=4)
+  benchmark = speeds.learner('dqn', 'control', overrides)
+  assert [next(benchmark) for _ in range(2)] == 2 * [5 * count]
+  benchmark.close()
 
 
 def test_control_is_compared_with_its_parts_by_hand():

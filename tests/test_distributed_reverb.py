@@ -75,8 +75,9 @@ class Run:
     """Every row once, at its frame, after as many updates as one process makes."""
     assert [row['frame'] for row in self.rows()] == FRAMES
     assert [row['iteration'] for row in self.rows()] == ['0', '1', '2', '3']
-    # One at step 52, then one every 4 steps.
-    assert [int(row['updates']) for row in self.rows()] == [0, 38, 88, 138]
+    # One at step 52, then one every 4 steps; or 4 at step 64, then 4 every 16.
+    updates = {1: [0, 38, 88, 138], 4: [0, 36, 88, 136]}[self.config.updates_per_dispatch]
+    assert [int(row['updates']) for row in self.rows()] == updates
     state = checkpoint.load(self.folder / 'checkpoints' / '600')[1]
     assert state['num_steps'] == 600
     assert not list((self.folder / 'evaluations').iterdir())
@@ -94,8 +95,9 @@ def wedge(port, signature):
     writer.flush(timeout_ms=1000)
 
 
-def test_a_run_has_the_frames_and_updates_of_one_process(tmp_path):
-  run = Run(tmp_path / 'run')
+@pytest.mark.parametrize('updates_per_dispatch', [1, 4])
+def test_a_run_has_the_frames_and_updates_of_one_process(tmp_path, updates_per_dispatch):
+  run = Run(tmp_path / 'run', updates_per_dispatch=updates_per_dispatch)
   assert run.driver.run()
   run.assert_whole()
   assert sum(int(row['train_num_episodes']) for row in run.rows()) > 0

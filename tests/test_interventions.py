@@ -180,6 +180,9 @@ def test_what_happens_once_happens_before_the_end():
       'inject.at=3125000: is after the end of this run, which makes 87501 updates; set less, as '
       'by --set=inject.at=21875')
   assert resolve('inject', run_length=1_600_000, **{'inject.at': '25000'})
+  # A dispatch of 8 is every 32 steps, of which 1,562 are before the replay has its 50,000.
+  with pytest.raises(errors.UsageError, match='which makes 87504 updates'):
+    resolve('inject', run_length=1_600_000, updates_per_dispatch=8)
 
 
 def test_smoothing_needs_a_target_distribution():

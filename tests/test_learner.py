@@ -121,6 +121,45 @@ def test_target_is_copied_every_period_and_only_then():
   assert int(state.num_updates) == 6
 
 
+def joined(batches):
+  return jax.tree.map(lambda *leaves: np.concatenate(leaves), *batches)
+
+
+@pytest.mark.parametrize('overrides', [
+    {}, dict(noisy=True, distribution='quantile'), dict(target_update_period=2)], ids=str)
+def test_several_updates_in_one_program_are_those_of_one_each(overrides):
+  config, _, agent = make(['redo(period=2,tau=0.9)', 'wd'], **overrides)
+  batches = [transitions(seed=i) for i in range(5)]
+  weights = np.random.default_rng(0).uniform(0.1, 1, (5, 8)).astype(np.float32)
+  state, each = agent.init(jax.random.key(0)), []
+  for batch, weight in zip(batches, weights, strict=True):
+    state, errors, metrics = agent.learn(state, batch, weight)
+    each.append((errors, metrics))
+  found = agent.learn(agent.init(jax.random.key(0)), joined(batches), weights)
+  expected = state, *jax.tree.map(lambda *leaves: np.stack(leaves), *each)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(
+      _numbers(a), _numbers(b), rtol=2e-5, atol=1e-6), found, expected)
+
+
+def _numbers(leaf):
+  is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+  return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
+
+
+def test_several_updates_of_convolutions_are_no_loop_on_a_cpu():
+  config = config_lib.resolve('atari', 'pong', 'dqn', [], {})
+  network = learner.make_network(config, (4, 84, 84), 'uint8', actions.ActionMap(1, 3, None))
+  agent = learner.make_agent(config, network, optimizers.make(config))
+  frames = np.zeros((4, 4, 84, 84), np.uint8)
+  batch = types.Transition(
+      frames, np.zeros((4, 1), np.int32), *np.zeros((2, 4), np.float32), frames)
+  state = jax.eval_shape(agent.init, jax.random.key(0))
+  program = agent.learn.lower(state, batch, np.ones((2, 2), np.float32)).compile().as_text()
+  assert 'f32[3136,512]' in program  # the dense kernel, which a loop over updates would carry
+  loops = [line for line in program.splitlines() if ' while(' in line]
+  assert not any('f32[3136,512]' in line for line in loops)
+
+
 def test_weights_scale_the_losses_of_their_examples():
   _, _, agent = make()
   batch = transitions()

@@ -4,18 +4,21 @@ import dataclasses
 import threading
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from agents import loop, parts, probing, snapshot
+from replay import types
 from tests.catch_runs import ROWS, build, learn, make_config, mean_return, train
 
 
 @pytest.mark.timeout(400)  # A seed may need the whole bound, and machines are slower or faster.
 @pytest.mark.parametrize('kind', ['local', pytest.param('reverb', marks=pytest.mark.reverb)])
 @pytest.mark.parametrize('overrides', [
-    {}, {'prioritized': True, 'n_step': 3, 'norm': 'layer', 'weight_decay': 1e-2},
-], ids=['plain', 'prioritized_3_step_ln_wd'])
+    {}, {'prioritized': True, 'n_step': 3, 'norm': 'layer', 'weight_decay': 1e-2,
+         'updates_per_dispatch': 4},
+], ids=['plain', 'prioritized_3_step_ln_wd_4_updates_a_dispatch'])
 def test_learns_catch(kind, overrides):
   run = build(make_config(eval_length=250, run_length=10_000, **overrides), kind)
   try:
@@ -33,6 +36,67 @@ def test_one_update_for_every_period_of_agent_steps(num_envs, period):
   # A first frame is no agent step, and the first step or two store what there is to learn from.
   assert updates == pytest.approx(state.num_steps / period, abs=num_envs / period + 1)
   assert int(state.learner.num_updates) == updates
+
+
+@pytest.mark.parametrize('num_envs', [1, 3, 16])
+def test_a_dispatch_makes_the_updates_of_as_many_periods(num_envs):
+  config = make_config(
+      steps_per_update=2, updates_per_dispatch=3, min_replay_size=1, num_envs=num_envs)
+  run = build(config)
+  steps = loop.train(
+      run.player, run.env, run.accumulator, run.replay, config, snapshot.start(run))
+  before = 0
+  for _ in range(20):
+    progress = next(steps)
+    now = progress.state.num_steps
+    due = (now // 6 - before // 6) if run.replay.size() else 0
+    assert len(progress.updates) == due
+    assert all(update['loss'].shape == (3,) for update in progress.updates)
+    before = now
+  assert int(progress.state.learner.num_updates) == 3 * (now // 6) > 0
+
+
+@pytest.mark.parametrize('kind', ['local', 'device'])
+def test_uniform_updates_of_one_step_are_the_same_in_one_dispatch(kind):
+  def params(updates_per_dispatch):
+    config = make_config(num_envs=8, updates_per_dispatch=updates_per_dispatch)
+    state, updates = train(build(config, kind), 160)
+    assert updates == 4 * 8  # steps 104 to 160, 8 at a time
+    return state.learner.params
+
+  # One program fuses what two compute, and rounds otherwise.
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+               params(1), params(4))
+
+
+def test_priorities_of_a_dispatch_are_those_of_all_its_errors():
+  class Watched:
+    def __init__(self, replay):
+      self._replay, self.drawn, self.set = replay, None, None
+
+    def sample(self, batch_size):
+      self.drawn = self._replay.sample(batch_size)
+      return self.drawn
+
+    def update(self, keys, td_errors):
+      self.set = keys, td_errors
+
+  config = make_config(prioritized=True, updates_per_dispatch=3, batch_size=4, min_replay_size=50)
+  run = build(config)
+  state, _ = train(run, 60)
+  watched = Watched(run.replay)
+  before = jax.tree.map(jnp.copy, state.learner)
+  loop.update(run.player.agent, watched, config, state.learner, 60)
+  sample, (keys, errors) = watched.drawn, watched.set
+  assert errors.shape == keys.shape == (12,)
+  np.testing.assert_array_equal(keys, sample.keys)
+  learner, exponent = before, loop.importance_exponent(config, 60)
+  for part in (slice(0, 4), slice(4, 8), slice(8, 12)):  # one after the other
+    weights = (1 / sample.probabilities[part]) ** exponent  # over the largest of each batch
+    learner, expected, _ = run.player.agent.learn(
+        learner, types.Transition(*(leaf[part] for leaf in sample.transition)),
+        (weights / weights.max()).astype(np.float32))
+    np.testing.assert_allclose(errors[part], expected, rtol=1e-4, atol=1e-6)
 
 
 def test_no_update_before_the_replay_has_its_least_size():

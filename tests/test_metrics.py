@@ -71,6 +71,17 @@ def test_a_mean_of_what_is_measured_sometimes_is_of_those_times():
   assert math.isnan(means.take(['norm'])['norm'])
 
 
+def test_a_mean_of_several_updates_at_once_is_of_them_all():
+  means = metrics.Means()
+  means.add({'loss': jnp.arange(3.0), 'norm': metrics.Sometimes(
+      jnp.array([5.0, 0.0, 0.0]), jnp.array([True, False, False]))})
+  means.add({'loss': jnp.arange(3.0, 6.0), 'norm': metrics.Sometimes(
+      jnp.zeros(3), jnp.zeros(3, bool))})
+  means.add({'loss': jnp.float32(12.0), 'norm': metrics.Sometimes(
+      jnp.float32(2.0), jnp.array(True))})
+  assert means.take(['loss', 'norm']) == {'loss': (15 + 12) / 7, 'norm': 3.5}
+
+
 def test_means_go_on_from_their_state():
   one, other = metrics.Means(), metrics.Means()
   one.add({'loss': jnp.float32(1 / 3)})

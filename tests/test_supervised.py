@@ -276,6 +276,7 @@ def test_what_is_done_is_not_done_again(experiment):
     (['--sweep=learning_rate=1', '--sweep=learning_rate=2'], 'learning_rate is swept twice'),
     (['--set=eval_envs=2'], 'eval_envs=2: says nothing where objective=classification'),
     (['--set=double=true'], 'double=true: says nothing where objective=classification'),
+    (['--set=updates_per_dispatch=2'], 'updates_per_dispatch=2: says nothing where objective='),
     (['--sweep=double=true,false'], 'double=true: says nothing where objective=classification'),
     (['--interventions=so'], 'distribution=hl_gauss: the outputs are classes already'),
     (['--experiment=target_offset', '--interventions=so'],

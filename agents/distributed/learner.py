@@ -110,7 +110,8 @@ class RemoteTrainer(Trainer):
       if self._has_next():
         num_steps = state.num_steps + 1
         learner = state.learner
-        if num_steps >= config.min_replay_size and not num_steps % config.steps_per_update:
+        due = loop.dispatches_due(config, state.num_steps, num_steps)
+        if due and num_steps >= config.min_replay_size:
           learner, update = loop.update(
               self._parts.player.agent, batches, config, learner, num_steps)
           updates = (update,)
