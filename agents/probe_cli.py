@@ -78,8 +78,7 @@ def parse(argv: Sequence[str]) -> Command | str:
 
 def _check_for_comparison(folder: pathlib.Path) -> None:
   """Refuses a folder whose own comparison.html would be replaced, or that is none."""
-  if folder.exists() and not folder.is_dir():
-    raise errors.UsageError(f'out_dir={folder}: must be a folder; it is a file')
+  run_folder.check_is_folder('out_dir', folder)
   for name in (run_folder.CONFIG, experiment_folder.ABOUT):
     if (folder / name).exists():
       raise errors.UsageError(

@@ -53,8 +53,7 @@ def _probe_all(
 
 def _prepare(out_dir: pathlib.Path, run: saved_run.SavedRun, config: Config) -> None:
   """Makes `out_dir` a folder that a report can be made of, or finds that it is this one's."""
-  if out_dir.exists() and not out_dir.is_dir():
-    raise errors.UsageError(f'out_dir={out_dir}: must be a folder; it is a file')
+  run_folder.check_is_folder('out_dir', out_dir)
   if (out_dir / 'checkpoints').exists():
     raise errors.UsageError(f'out_dir={out_dir}: must be a folder of its own; it holds a run')
   stored = json.loads((run.folder / run_folder.CONFIG).read_text())

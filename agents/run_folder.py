@@ -105,6 +105,12 @@ def _held(
     raise damaged(folder, name, what, error) from None
 
 
+def check_is_folder(flag: str, path: pathlib.Path) -> None:
+  """Raises UsageError where what a flag names is there and no folder."""
+  if path.exists() and not path.is_dir():
+    raise errors.UsageError(f'{flag}={path}: must be a folder; it is a file')
+
+
 def damaged(
     folder: pathlib.Path, name: str, what: str, error: Exception) -> errors.UsageError:
   """The error for a file of a folder that is not as it was written."""

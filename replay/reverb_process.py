@@ -5,6 +5,7 @@ one that follows Reverb's import hangs.
 """
 
 import json
+import logging
 import math
 import os
 import pathlib
@@ -123,7 +124,7 @@ def begin(spec: Spec, scratch: pathlib.Path | None) -> Server:
 
 
 def await_port(server: Server, deadline_s: float = START_SECONDS) -> Server:
-  """Waits, once, until a server that was begun listens; returns it with its port.
+  """Waits, once, until a server that was begun listens, and warns of it; returns it with its port.
 
   Raises:
     ReplayError: it ended, or did not listen in time; with its last words. It is stopped then.
@@ -133,7 +134,10 @@ def await_port(server: Server, deadline_s: float = START_SECONDS) -> Server:
       readable, _, _ = select.select([said], [], [], deadline_s)
       line = said.readline() if readable else b''
     if line:
-      return server._replace(endpoint=server.endpoint._replace(port=json.loads(line)['port']))
+      port = json.loads(line)['port']
+      logging.warning('the replay server listens on port %d of all network interfaces, without '
+                      'authentication: who reaches it can read, change and delete the replay', port)
+      return server._replace(endpoint=server.endpoint._replace(port=port))
     cause = 'ended before it listened' if readable else f'did not listen within {deadline_s:g} s'
     raise types.ReplayError(f'the replay server {cause}: {last_words(server.log)}')
   except BaseException:

@@ -1,7 +1,6 @@
 """A Reverb server whose clients are other processes, and their side of it."""
 
 import collections
-import logging
 import math
 import pathlib
 from collections.abc import Sequence
@@ -44,9 +43,6 @@ def serve(
   if checkpoint:
     spec = reverb_replay.continued(spec, checkpoint)
   server = reverb_process.await_port(reverb_process.begin(spec, scratch))
-  logging.warning('the replay server listens on port %d of all network interfaces, without '
-                  'authentication: who reaches it can read, change and delete the replay',
-                  server.endpoint.port)
   return server._replace(endpoint=server.endpoint._replace(host=host))
 
 

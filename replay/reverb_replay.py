@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import logging
 import os
 import pathlib
 import shutil
@@ -34,11 +33,7 @@ def start(spec: reverb_process.Spec, server: reverb_process.Server,
     deadline_s: how long a living server may take to say that it lives.
     patience_s: how long one that lives may take to do what it is asked.
   """
-  replay = ReverbReplay(spec, reverb_process.await_port(server), scratch, deadline_s, patience_s)
-  logging.warning('the replay server listens on port %d of all network interfaces, without '
-                  'authentication: who reaches it can read, change and delete the replay',
-                  replay.server.endpoint.port)
-  return replay
+  return ReverbReplay(spec, reverb_process.await_port(server), scratch, deadline_s, patience_s)
 
 
 @dataclasses.dataclass

@@ -163,7 +163,7 @@ def test_a_server_that_does_not_come_up_leaves_nothing(tmp_path, change, deadlin
   assert psutil.Process().children() == before and not list(tmp_path.iterdir())
 
 
-def test_a_replay_that_does_not_come_about_leaves_no_server(tmp_path, monkeypatch):
+def test_a_replay_that_does_not_come_about_leaves_no_server(tmp_path, monkeypatch, caplog):
   def broken(*arguments):
     raise RuntimeError('the first client fails')
   monkeypatch.setattr(reverb_client.reverb, 'Client', broken)
@@ -171,6 +171,7 @@ def test_a_replay_that_does_not_come_about_leaves_no_server(tmp_path, monkeypatc
   with pytest.raises(RuntimeError, match='the first client fails'):
     factory.make('reverb', SIGNATURE, SETTINGS, 'first', scratch=tmp_path)
   assert psutil.Process().children() == before and not list(tmp_path.iterdir())
+  assert 'listens on port' in caplog.text and 'without authentication' in caplog.text
 
 
 def test_what_a_terminal_or_a_scheduler_sends_is_for_the_trainer_alone(shared):
