@@ -2,6 +2,7 @@
 
 import ast
 import itertools
+import json
 import math
 import pathlib
 import subprocess
@@ -17,6 +18,7 @@ from benchmarks import (
   curves,
   dispatches,
   growth,
+  history,
   peer_clock,
   speeds,
   startup,
@@ -68,6 +70,41 @@ def test_growth_in_milliseconds_by_hand():
   # 4 frames each agent step: 10 ms at 1 and 14 ms at 3 are 8 ms, and 2 for each one more.
   rows = [dict(value=1, frames_per_second=400), dict(value=3, frames_per_second=4e3 / 14)]
   assert growth.milliseconds(rows) == pytest.approx((8, 2))
+
+
+def test_history_has_the_ratios_that_each_record_can_give():
+  def part(*values):
+    return dict(unit='frames/s', values=values)
+
+  old = dict(parts={bench.ALE: part(100, 50), 'environment': part(50, 25),
+                    'actor: environment and network': part(20, 10)})
+  new = old | dict(
+      comparison=dict(frames_per_second={
+          'Pliant, local replay': [4, 8], 'Pliant, reverb replay': [2, 4]}),
+      updates=dict(dqn=dict(flop=3e6)), control=dict(steps_per_update=8),
+      # 100 steps/s and 10 updates/s, one for each 8 steps: 44.4 steps/s; the loop has half of it.
+      parts=old['parts'] | {bench.MATRICES: part(60, 60), 'learner, dqn': part(10, 10)}
+      | dict(zip(bench.CONTROL, (part(100, 100), part(10, 10), part(200 / 9, 200 / 9)),
+                 strict=True)))
+  found = history.find({'old': old, 'new': new})
+  means = {(label, name): ratio.mean for label, ratios in found.items()
+           for name, ratio in ratios.items()}
+  both = {'environment alone': 0.5, 'acting, environments: 1': 0.2}
+  assert means == pytest.approx({(label, name): mean for label, mean in both.items()
+                                 for name in ('old', 'new')} | {
+      ('update, dqn', 'new'): 0.5, ('Control, loop over its parts (at most 1.3)', 'new'): 2.0,
+      ('whole loop, Reverb over local replay (at most 1.15)', 'new'): 2.0})
+  lines = list(history.table(('old', 'new'), found))
+  assert lines[0] == '| | old | new |'
+  assert '| update, dqn |  | 0.50 (0.50 to 0.50) |' in lines
+
+
+def test_every_record_that_is_kept_gives_ratios():
+  records = {path: json.loads(path.read_text())
+             for path in (compare.ROOT / 'results/bench').glob('*.json')}
+  found = history.find(records)
+  assert all(found.values())
+  assert {path for ratios in found.values() for path in ratios} == records.keys()
 
 
 @pytest.mark.parametrize('name', growth.SWEEPS)
