@@ -50,6 +50,9 @@ ROWS = (
     Row(GATHER, 'batches/s', speeds.gather),
     *(Row(f'replay, {kind}', 'batches/s', functools.partial(speeds.replay, kind))
       for kind in factory.available()),
+    *([Row('weights, learner to actor', 'letters/s', speeds.publishing)]
+      if 'reverb' in factory.available() else []),
+    Row(f'checkpoint, {speeds.NUM_STORED:,} transitions', 'checkpoints/s', speeds.checkpoint),
     Row(CONTROL[0], 'steps/s', speeds.control_environment),
     Row(CONTROL[1], 'updates/s', functools.partial(speeds.learner, 'decqn', 'control')),
     Row(CONTROL[2], 'steps/s', functools.partial(speeds.control_loop, 'decqn')),

@@ -5,6 +5,8 @@ A benchmark is a generator: it prepares, then yields how much it just did, for e
 
 import contextlib
 import itertools
+import pathlib
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -18,8 +20,10 @@ from ale_py import roms
 
 import run_atari
 import run_control
+from agents import checkpoint as checkpoint_lib
 from agents import config as config_lib
-from agents import loop, parts, snapshot
+from agents import loop, parts, probing, snapshot
+from agents.distributed import job, letters
 from envs import atari, control
 from replay import factory
 
@@ -189,6 +193,39 @@ def replay(kind: str) -> Iterator[int]:
     fill(run, NUM_STORED)
     while True:
       jax.block_until_ready(run.replay.sample(run.config.batch_size).transition)
+      yield 1
+
+
+def publishing() -> Iterator[int]:
+  """The network's weights, from a learner through a Reverb server to an actor."""
+  with contextlib.ExitStack() as stack:
+    run = stack.enter_context(build('dqn', 'local', {'replay_capacity': 100, 'min_replay_size': 1}))
+    folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    params = run.player.agent.init(parts.key(run.config, parts.INIT)).params
+    template, remote = jax.eval_shape(lambda: params), factory.remote()
+    settings = job.replay_settings(run.config)
+    server = remote.serve(
+        run.signature, settings, 'bench', 0, folder, None, 'localhost', job.SLOTS, job.QUEUES)
+    stack.callback(remote.stop, server)
+    client = remote.RemoteReplay(server.endpoint, run.signature, settings).client
+    sender, receiver = (
+        kind(client, job.WEIGHTS, epoch=1) for kind in (letters.Sender, letters.Receiver))
+    while True:
+      sender.send((), letters.pack(params))
+      letters.unpack(template, receiver.receive().blob)
+      yield 1
+
+
+def checkpoint() -> Iterator[int]:
+  """Checkpoints with NUM_STORED transitions of a local replay."""
+  small = {'replay_capacity': NUM_STORED, 'min_replay_size': 1}
+  with build('dqn', 'local', small) as run, tempfile.TemporaryDirectory() as folder:
+    fill(run, NUM_STORED)
+    root, state = pathlib.Path(folder), snapshot.start(run)
+    inputs = probing.draw(run, state.learner.params, state.num_steps)
+    for frame in itertools.count():
+      snapshot.save(root, run, state, frame, {}, inputs)
+      checkpoint_lib.prune(root, 1, ())
       yield 1
 
 

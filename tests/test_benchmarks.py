@@ -7,8 +7,10 @@ import math
 import pathlib
 import subprocess
 import sys
+import tempfile
 import time
 
+import psutil
 import pytest
 
 from agents import config as config_lib
@@ -210,6 +212,17 @@ def test_updates_are_counted_where_a_program_makes_several(count):
   benchmark = speeds.learner('dqn', 'control', overrides)
   assert [next(benchmark) for _ in range(2)] == 2 * [5 * count]
   benchmark.close()
+
+
+@pytest.mark.parametrize('make', [
+    speeds.checkpoint, pytest.param(speeds.publishing, marks=pytest.mark.reverb)])
+def test_what_a_benchmark_starts_and_writes_is_gone_after_it(make, tmp_path, monkeypatch):
+  monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
+  before = psutil.Process().children()
+  benchmark = make()
+  assert [next(benchmark), next(benchmark)] == [1, 1] and list(tmp_path.iterdir())
+  benchmark.close()
+  assert not list(tmp_path.iterdir()) and psutil.Process().children() == before
 
 
 def test_control_is_compared_with_its_parts_by_hand():
