@@ -147,6 +147,15 @@ class Config:
     """Agent steps from one dispatch of updates to the next."""
     return self.steps_per_update * self.updates_per_dispatch
 
+  @property
+  def num_updates(self) -> int:
+    """Updates that a whole run makes, up to one dispatch."""
+    period = self.steps_per_dispatch
+    num_dispatches = self.run_length // self.units_per_step // period
+    if self.objective == 'q_learning':  # The first comes when the replay has its least size.
+      num_dispatches -= (self.min_replay_size - 1) // period
+    return max(0, num_dispatches) * self.updates_per_dispatch
+
 
 # Fields that other fields were resolved from: they have a flag of their own.
 _IDENTITY = (

@@ -13,7 +13,7 @@ from agents.config import Config
 from agents.mechanism import Batch, Context, Mechanism
 from agents.metrics import Sometimes
 from agents.state import LearnerState
-from networks import backend, heads, layers, q_network
+from networks import heads, layers, q_network, torsos
 from networks import types as network_types
 from replay import types as replay_types
 
@@ -148,7 +148,8 @@ def make_agent(
           state.params, state.target_params, state.num_updates, config.target_update_period))
     return state, aux.errors, metrics
 
-  return Agent(jax.jit(init), jax.jit(act), jax.jit(_one_or_several(update), donate_argnums=0))
+  learn = _one_or_several(update, unrolled=torsos.slow_in_loops(config.torso))
+  return Agent(jax.jit(init), jax.jit(act), jax.jit(learn, donate_argnums=0))
 
 
 def make_losses(config: Config, network: network_types.QNetwork) -> Callable[..., Array]:
@@ -164,20 +165,21 @@ def make_losses(config: Config, network: network_types.QNetwork) -> Callable[...
   return losses_of
 
 
-def _one_or_several(update: Callable[..., tuple]) -> Callable[..., tuple]:
-  """`Agent.learn`, of the update for weights [B]."""
+def _one_or_several(update: Callable[..., tuple], unrolled: bool) -> Callable[..., tuple]:
+  """`Agent.learn`, of the update for weights [B]; several of them are a loop or `unrolled`."""
   def learn(state, batch, weights):
     if weights.ndim == 1:
       return update(state, batch, weights)
+    if weights.ndim != 2:
+      raise ValueError(f'weights: got {list(weights.shape)}, must be [B] or [K, B]')
 
     def step(state, one):
       state, errors, metrics = update(state, *one)
       return state, (errors, metrics)
 
     batches = jax.tree.map(lambda leaf: leaf.reshape(*weights.shape, *leaf.shape[1:]), batch)
-    # On a CPU convolutions within a loop take ten times as long.
-    unroll = len(weights) if backend.on_cpu() else 1
-    state, (errors, metrics) = jax.lax.scan(step, state, (batches, weights), unroll=unroll)
+    state, (errors, metrics) = jax.lax.scan(
+        step, state, (batches, weights), unroll=len(weights) if unrolled else 1)
     return state, errors, metrics
 
   return learn

@@ -51,7 +51,7 @@ class Progress(NamedTuple):
   state: LoopState
   epsilon: float
   values: jax.Array  # [N] greedy values where the agent acted
-  updates: tuple[Metrics, ...]  # one for each dispatch of `updates_per_dispatch` updates
+  dispatches: tuple[Metrics, ...]  # of the `updates_per_dispatch` updates of each
 
 
 def exploration_epsilon(config: Config, num_steps: int) -> float:
@@ -92,28 +92,28 @@ def train(
     for step in accumulator.step(timestep, choices):
       replay.add(step)
     num_steps = state.num_steps + count_steps(timestep)
-    learner, updates = state.learner, []
+    learner, dispatches = state.learner, []
     if replay.size() >= config.min_replay_size:
       for _ in range(dispatches_due(config, state.num_steps, num_steps)):
-        learner, metrics = update(player.agent, replay, config, learner, num_steps)
-        updates.append(metrics)
+        learner, metrics = dispatch(player.agent, replay, config, learner, num_steps)
+        dispatches.append(metrics)
     state = LoopState(learner, actor_key, timestep, num_steps)
-    yield Progress(state, epsilon, values, tuple(updates))
+    yield Progress(state, epsilon, values, tuple(dispatches))
 
 
 def dispatches_due(config: Config, before: int, now: int) -> int:
-  """Calls of `update` that are due between two counts of agent steps."""
+  """Calls of `dispatch` that are due between two counts of agent steps."""
   period = config.steps_per_dispatch
   return now // period - before // period
 
 
-def update(
+def dispatch(
     agent: Agent, replay: replay_types.Replay, config: Config, learner: LearnerState,
     num_steps: int) -> tuple[LearnerState, Metrics]:
-  """One dispatch: updates from a batch each, whose priorities then become those of its errors.
+  """Updates in one program, from a batch each, whose priorities then become those of its errors.
 
-  All batches are drawn before the first update, so that with priorities those of a later one do
-  not know the errors of an earlier one. Uniform draws are what they would have been.
+  All batches are drawn before the first update, from the replay as it is now: with priorities a
+  later one does not know the errors of an earlier one.
   """
   weights = np.ones(weights_shape(config), np.float32)
   sample = replay.sample(weights.size)

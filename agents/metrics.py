@@ -96,17 +96,19 @@ class Means:
   def _fetch(self) -> None:
     for metrics in jax.device_get(self._waiting):
       for name, value in metrics.items():
+        total, count = float(np.mean(value)), 1
         if isinstance(value, Sometimes):
-          value = np.asarray(value.value)[value.measured]
-        if np.size(value):
-          self._sums[name] = self._sums.get(name, 0.0) + float(np.sum(value, dtype=np.float64))
-          self._counts[name] = self._counts.get(name, 0) + np.size(value)
+          measured = np.asarray(value.value)[value.measured]
+          total, count = float(np.sum(measured)), measured.size
+        self._sums[name] = self._sums.get(name, 0.0) + total
+        self._counts[name] = self._counts.get(name, 0) + count
     self._waiting = []
 
   def take(self, names: Sequence[str]) -> dict[str, float]:
     """The means of `names`, NaN where there was none; starts anew."""
     self._fetch()
-    means = {n: self._sums[n] / self._counts[n] if n in self._sums else math.nan for n in names}
+    means = {n: self._sums[n] / self._counts[n] if self._counts.get(n) else math.nan
+             for n in names}
     self._sums, self._counts = {}, {}
     return means
 

@@ -8,9 +8,9 @@ from replay import types
 
 
 class Prefetched:
-  """A replay as the loop uses it, whose batches are drawn one update ahead.
+  """A replay as the loop uses it, whose batches are drawn one dispatch ahead.
 
-  A batch lacks what was added since the last update, and knows no priorities set since then. The
+  A batch lacks what was added since the last one, and knows no priorities set since then. The
   replay's `sample` must bear the other methods at the same time, as Reverb's does.
   """
 

@@ -193,16 +193,12 @@ def _targets(config: Any) -> None:
 
 def _timing(config: Any) -> None:
   """What an intervention does once must happen before the run ends."""
-  num_steps, period = config.run_length // config.units_per_step, config.steps_per_dispatch
-  num_dispatches = num_steps // period
-  if config.objective == 'q_learning':  # The first come when the replay has its least size.
-    num_dispatches = max(0, num_dispatches - (config.min_replay_size - 1) // period)
-  num_updates = num_dispatches * config.updates_per_dispatch
   for name, value in config.intervention_parameters:
-    if name.endswith('.at') and value > num_updates:
+    if name.endswith('.at') and value > config.num_updates:
+      less = f'set less, as by --set={name}={max(1, config.num_updates // 4)}'
       raise errors.UsageError(
-          f'{name}={value}: is after the end of this run, which makes {num_updates} updates; set '
-          f'less, as by --set={name}={max(1, num_updates // 4)}')
+          f'{name}={value}: is after the end of this run, which makes {config.num_updates} '
+          f'updates; {less if config.num_updates else "make it longer"}')
 
 
 def _actors(config: Any) -> None:

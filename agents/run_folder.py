@@ -26,7 +26,7 @@ _KINDS = {'versions': dict, 'command_line': list, 'continued_with': list}
 # Settings that came after the first runs, with a default that is what those did. A new one joins
 # here where that holds of it, so that older runs can go on and be probed.
 _LATER = ('num_actors', 'actor_epsilon', 'trace_steps', 'trace_every', 'initial_scale', 'eval_envs',
-          'eval_noise', 'compute_dtype')
+          'eval_noise', 'compute_dtype', 'updates_per_dispatch')
 # A run may be made longer.
 MAY_CHANGE = ('run_length',)
 _PACKAGES = (

@@ -81,9 +81,12 @@ class Trainer:
   def run(self) -> bool:
     """Trains to the end; False where it was stopped before, which saves a checkpoint."""
     config = self._config
-    if config.run_length // config.units_per_step < config.min_replay_size:
-      log.warning('this run ends before it learns: its agent steps are fewer than '
-                  'min_replay_size=%d; set less with --set', config.min_replay_size)
+    if not config.num_updates:
+      log.warning('this run ends before it learns: it has %d agent steps, its first update comes '
+                  'after min_replay_size=%d of them, at a multiple of steps_per_update=%d times '
+                  'updates_per_dispatch=%d; set less with --set',
+                  config.run_length // config.units_per_step, config.min_replay_size,
+                  config.steps_per_update, config.updates_per_dispatch)
     steps = self._steps()
     num_updates = int(self._state.learner.num_updates)
     is_late = self.frame == self._checkpointed and self._any_due()  # a stop had cut it short
@@ -95,9 +98,9 @@ class Trainer:
       progress = next(steps)
       self._state = progress.state
       self._count(progress)
-      for update in progress.updates:
-        self._means.add(update)
-      num_updates += len(progress.updates) * config.updates_per_dispatch
+      for dispatch in progress.dispatches:
+        self._means.add(dispatch)
+      num_updates += len(progress.dispatches) * config.updates_per_dispatch
       self._display.update(self.frame, num_updates, self._episodes.last_return)
       if self._any_due():
         self._train_seconds += time.monotonic() - since

@@ -2,10 +2,11 @@
 
     python -m benchmarks.dispatches results/dispatches [--rounds=5]
 
-Pong, and walker_walk for decqn; the agent's own batch size, the same batches over and over; each
-measurement is a process of its own. The same command serves an accelerator.
+Pong, and walker_walk for decqn; the agent's own batch size, the same batches over and over, which
+lie in the memory of JAX's first device; each measurement is a process of its own.
 """
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -26,13 +27,14 @@ def main() -> None:
     print(row)
   for agent in AGENTS:
     print('{}: {:.3g} ms for an update, and {:.3g} for a dispatch'.format(
-        agent, *parts(row for row in rows if row['agent'] == agent)))
+        agent, *split(row for row in rows if row['agent'] == agent)))
 
 
 def measure(rounds: int) -> list[dict[str, Any]]:
   """A row for each agent and count: milliseconds, and times as fast as one update a dispatch."""
   changes = {
-      (agent, count): dict(agent=agent, domain=domain, seconds=update_alone.SECONDS,
+      (agent, count): dict(agent=agent, domain=domain, replay='device',
+                           seconds=update_alone.SECONDS,
                            overrides=dict(updates_per_dispatch=count))
       for agent, domain in AGENTS.items() for count in COUNTS}
   runs = compare.by_turns(dict.fromkeys(changes, update_alone.command()), rounds, changes)
@@ -40,11 +42,12 @@ def measure(rounds: int) -> list[dict[str, Any]]:
   return [
       dict(agent=agent, updates_per_dispatch=count,
            milliseconds=round(1e3 / float(np.median(rates[agent, count])), 3),
-           **compare.ratio(rates[agent, count], rates[agent, 1]).columns())
+           **compare.ratio(rates[agent, count], rates[agent, 1]).columns(),
+           device=runs[agent, count][0]['device'])
       for agent, count in changes]
 
 
-def parts(rows) -> tuple[float, float]:
+def split(rows: Iterable[Mapping[str, Any]]) -> tuple[float, float]:
   """Milliseconds of an update and of a dispatch by least squares: u + c / count."""
   rows = list(rows)
   slope, begin = np.polyfit(

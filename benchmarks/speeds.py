@@ -142,14 +142,15 @@ def control_loop(agent: str) -> Iterator[int]:
   with build(agent, 'local', {}, domain='control') as run:
     for progress in loop.train(
         run.player, run.env, run.accumulator, run.replay, run.config, snapshot.start(run)):
-      if progress.updates:
-        yield run.config.steps_per_update
+      if progress.dispatches:
+        yield len(progress.dispatches) * run.config.steps_per_dispatch
 
 
 def learner(
-    agent: str, domain: str = 'atari', overrides: Mapping[str, Any] = {}) -> Iterator[int]:
+    agent: str, domain: str = 'atari', overrides: Mapping[str, Any] = {},
+    replay: str = 'local') -> Iterator[int]:
   """Updates on batches that stay the same."""
-  with _learning(agent, domain, overrides) as (learn, state, *batch):
+  with _learning(agent, domain, overrides, replay) as (learn, state, *batch):
     done = 0
     while True:
       for _ in range(5):
@@ -167,10 +168,11 @@ def flop(agent: str) -> float:
 
 @contextlib.contextmanager
 def _learning(
-    agent: str, domain: str = 'atari', overrides: Mapping[str, Any] = {}) -> Iterator[tuple]:
+    agent: str, domain: str = 'atari', overrides: Mapping[str, Any] = {},
+    replay: str = 'local') -> Iterator[tuple]:
   """An agent's `learn`, and what it takes."""
   small = {'replay_capacity': 100, 'min_replay_size': 1, **overrides}
-  with build(agent, 'local', small, domain=domain) as run:
+  with build(agent, replay, small, domain=domain) as run:
     fill(run, 50)
     weights = np.ones(loop.weights_shape(run.config), np.float32)
     yield (run.player.agent.learn, run.player.agent.init(parts.key(run.config, parts.INIT)),

@@ -3,12 +3,15 @@
     python -m benchmarks.update_alone SETTINGS
 
 SETTINGS is JSON: `agent`; `seconds` to measure for; and where they are not as a run has them,
-`domain` (atari), `overrides` of agents/config.py, `keeps` (true), see agents/heap.py.
+`domain` (atari), `overrides` of agents/config.py, `replay` (local), `keeps` (true), see
+agents/heap.py.
 """
 
 import json
 import resource
 import sys
+
+import jax
 
 from agents import heap
 from benchmarks import speeds
@@ -26,12 +29,14 @@ def main() -> None:
   if settings.get('keeps', True):
     heap.keep_freed()
   benchmark = speeds.learner(
-      settings['agent'], settings.get('domain', 'atari'), settings.get('overrides', {}))
+      settings['agent'], settings.get('domain', 'atari'), settings.get('overrides', {}),
+      settings.get('replay', 'local'))
   speeds.warm_up(benchmark)  # The heap grows until it holds all that is in use at once.
   before = _faults()
   done, took = speeds.window(benchmark, settings['seconds'])
   print(json.dumps(dict(
-      updates_per_second=done / took, faults_per_update=(_faults() - before) / done)))
+      updates_per_second=done / took, faults_per_update=(_faults() - before) / done,
+      device=f'{jax.devices()[0].device_kind}, JAX {jax.__version__}')))
 
 
 def _faults() -> int:

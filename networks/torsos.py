@@ -8,6 +8,7 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
+from networks import backend
 from networks.layers import Features, Hidden, Style
 from networks.types import Layer
 
@@ -140,3 +141,11 @@ TORSOS = {
     'residual_mlp': Torso(_residual_mlp, False, False, has_own_norm=True),
     'mlp': Torso(_mlp, False, False),
 }
+
+
+def slow_in_loops(torso: str) -> bool:
+  """Whether XLA takes a slow way through it in a loop, or with kernels for each example.
+
+  It does with convolutions on a CPU, ten times as long.
+  """
+  return backend.on_cpu() and TORSOS[torso].shared

@@ -38,7 +38,7 @@ def train(run, num_steps, state=None):
   while state.num_steps < num_steps:
     progress = next(steps)
     state = progress.state
-    updates += len(progress.updates) * run.config.updates_per_dispatch
+    updates += len(progress.dispatches) * run.config.updates_per_dispatch
   return state, updates
 
 

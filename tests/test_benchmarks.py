@@ -203,7 +203,7 @@ def test_versions_are_checkouts_with_updates_of_their_own(tmp_path):
 def test_dispatches_in_milliseconds_by_hand():
   # 4 ms for each update and 2 for a dispatch: 6, 5 and 4.5 ms an update.
   rows = (dict(updates_per_dispatch=count, milliseconds=4 + 2 / count) for count in (1, 2, 4))
-  assert dispatches.parts(rows) == pytest.approx((4, 2))
+  assert dispatches.split(rows) == pytest.approx((4, 2))
 
 
 @pytest.mark.parametrize('count', [1, 3])

@@ -65,6 +65,7 @@ def test_bad_overrides_are_refused(words, message):
     ({'num_envs': 0}, 'num_envs=0: must be at least 1'),
     ({'run_length': 0}, 'run_length=0: must be at least 1'),
     ({'batch_size': -1}, 'batch_size=-1: must be at least 1'),
+    ({'updates_per_dispatch': 0}, 'updates_per_dispatch=0: must be at least 1'),
     ({'eval_every': -1}, 'eval_every=-1: must be at least 0; 0 turns it off'),
     ({'bins': 1}, 'bins=1: must be at least 2'),
     ({'seed': -1}, 'seed=-1: must be from 0 to 2147483647'),

@@ -128,7 +128,7 @@ def joined(batches):
 @pytest.mark.parametrize('overrides', [
     {}, dict(noisy=True, distribution='quantile'), dict(target_update_period=2)], ids=str)
 def test_several_updates_in_one_program_are_those_of_one_each(overrides):
-  config, _, agent = make(['redo(period=2,tau=0.9)', 'wd'], **overrides)
+  _, _, agent = make(['redo(period=2,tau=0.1)', 'wd'], optimizer_epsilon=1e-3, **overrides)
   batches = [transitions(seed=i) for i in range(5)]
   weights = np.random.default_rng(0).uniform(0.1, 1, (5, 8)).astype(np.float32)
   state, each = agent.init(jax.random.key(0)), []
@@ -139,6 +139,12 @@ def test_several_updates_in_one_program_are_those_of_one_each(overrides):
   expected = state, *jax.tree.map(lambda *leaves: np.stack(leaves), *each)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(
       _numbers(a), _numbers(b), rtol=2e-5, atol=1e-6), found, expected)
+
+
+def test_weights_of_other_shapes_are_refused():
+  _, _, agent = make()
+  with pytest.raises(ValueError, match=r'weights: got \[2, 2, 2\], must be \[B\] or \[K, B\]'):
+    agent.learn(agent.init(jax.random.key(0)), transitions(), np.ones((2, 2, 2), np.float32))
 
 
 def _numbers(leaf):

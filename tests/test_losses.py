@@ -101,6 +101,8 @@ def test_importance_weights_by_hand():
   weights = losses.importance_weights(np.array([0.25, 0.01, 0.04]), 0.5)
   np.testing.assert_allclose(weights, [0.2, 1.0, 0.5], rtol=1e-6)
   assert weights.dtype == np.float32
+  several = losses.importance_weights(np.array([[0.25, 0.01], [0.25, 0.0625]]), 0.5)
+  np.testing.assert_allclose(several, [[0.2, 1.0], [0.5, 1.0]], rtol=1e-6)
 
 
 # Distributions. One atom more or less is 1 here, so that projections can be done by hand.

@@ -77,9 +77,11 @@ def test_a_mean_of_several_updates_at_once_is_of_them_all():
       jnp.array([5.0, 0.0, 0.0]), jnp.array([True, False, False]))})
   means.add({'loss': jnp.arange(3.0, 6.0), 'norm': metrics.Sometimes(
       jnp.zeros(3), jnp.zeros(3, bool))})
-  means.add({'loss': jnp.float32(12.0), 'norm': metrics.Sometimes(
-      jnp.float32(2.0), jnp.array(True))})
-  assert means.take(['loss', 'norm']) == {'loss': (15 + 12) / 7, 'norm': 3.5}
+  means.add({'loss': jnp.arange(6.0, 9.0), 'norm': metrics.Sometimes(
+      jnp.array([1.0, 0.0, 3.0]), jnp.array([True, False, True]))})
+  assert means.take(['loss', 'norm']) == {'loss': 4.0, 'norm': 3.0}
+  means.add({'norm': metrics.Sometimes(jnp.zeros(3), jnp.zeros(3, bool))})
+  assert math.isnan(means.take(['norm'])['norm'])
 
 
 def test_means_go_on_from_their_state():

@@ -42,6 +42,15 @@ def test_probes_change_nothing_that_training_computes(tmp_path):
       f'{row["frame"]}.npz' for row in rows}
 
 
+@pytest.mark.parametrize('settings, updates', [
+    (dict(min_replay_size=300), '1'), (dict(min_replay_size=301), '0'),
+    (dict(updates_per_dispatch=200), '0'), (dict(updates_per_dispatch=30), '120')], ids=str)
+def test_a_run_that_ends_before_it_learns_is_warned_of(tmp_path, caplog, settings, updates):
+  train(tmp_path / 'run', 0, eval_every=300, eval_length=20, **settings)
+  assert runs.rows(tmp_path / 'run' / 'results.csv')[-1]['updates'] == updates
+  assert ('this run ends before it learns' in caplog.text) == (updates == '0')
+
+
 @pytest.mark.parametrize('looks, probed, saved', [(5, [], '0'), (160, ['0'], '100')])
 def test_a_probe_that_is_stopped_is_made_anew_when_the_run_goes_on(
     tmp_path, looks, probed, saved):

@@ -30,6 +30,12 @@ def test_it_trains_and_resumes_exactly(name, problem):
   assert ends[0].keys() == ends[1].keys()
   for key, leaf in ends[0].items():
     assert leaf.tobytes() == ends[1][key].tobytes(), key
+  # Several updates in one program are a loop, whose state keeps its shapes and types.
+  batches = jax.tree.map(lambda leaf: np.repeat(leaf, 2, axis=0), training.transition)
+  weights = np.ones((2, len(training.transition.r_t)), np.float32)
+  after, _, _ = jax.eval_shape(training.agent.learn, training.state, batches, weights)
+  for one, other in zip(*map(jax.tree.leaves, (after, template)), strict=True):
+    assert (one.shape, one.dtype) == (other.shape, other.dtype)
 
 
 @pytest.mark.parametrize('problem', benchmark.TINY, ids=[p.domain for p in benchmark.TINY])

@@ -16,7 +16,7 @@ WEIGHTS, EVALUATE, EVALUATED, REPORTS = 'weights', 'evaluate', 'evaluated', 'rep
 SLOTS = (WEIGHTS, WEIGHTS + '_version', EVALUATE, EVALUATE + '_version', EVALUATED)
 QUEUES = (REPORTS,)
 
-_LEAST_AHEAD = 4  # dispatches of updates
+_LEAST_AHEAD = 4  # dispatches
 DEADLINE_SECONDS = 10.0  # that a living server may take to say that it lives
 
 
@@ -66,7 +66,8 @@ def replay_settings(the_config: Config) -> replay_types.Settings:
 
   One number holds the replay ratio: an update of `batch_size` transitions for each
   `steps_per_update` agent steps. The learner counts the steps it may learn from, the server's rate
-  limiter holds actors back: by `max_ahead` transitions, a tenth of what the replay starts with.
+  limiter holds actors back: by `max_ahead` transitions, a tenth of what the replay starts with, and
+  at least four dispatches' worth.
   """
   ahead = max(the_config.min_replay_size // 10, _LEAST_AHEAD * the_config.steps_per_dispatch)
   return parts.replay_settings(the_config)._replace(

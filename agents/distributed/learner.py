@@ -106,17 +106,17 @@ class RemoteTrainer(Trainer):
     batches = prefetch.Prefetched(self._replay)
     while True:
       self._poll()
-      state, updates = self._state, ()
+      state, dispatches = self._state, ()
       if self._has_next():
         num_steps = state.num_steps + 1
         learner = state.learner
         due = loop.dispatches_due(config, state.num_steps, num_steps)
         if due and num_steps >= config.min_replay_size:
-          learner, update = loop.update(
+          learner, found = loop.dispatch(
               self._parts.player.agent, batches, config, learner, num_steps)
-          updates = (update,)
+          dispatches = (found,)
         state = loop.LoopState(learner, state.actor_key, None, num_steps)
-      yield loop.Progress(state, 0.0, np.zeros(0), updates)
+      yield loop.Progress(state, 0.0, np.zeros(0), dispatches)
 
   def _has_next(self) -> bool:
     """Whether the next transition was delivered; waits a little for it."""

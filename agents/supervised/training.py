@@ -23,7 +23,7 @@ from agents.actions import ActionMap
 from agents.config import Config
 from agents.display import Display, log
 from agents.state import LearnerState
-from networks import backend, torsos
+from networks import torsos
 from probes import subject, transient
 from probes.subject import Inputs
 
@@ -60,8 +60,8 @@ class Program(NamedTuple):
 
 
 def side_by_side(config: Config) -> bool:
-  """Whether seeds are faster in one program; on a CPU convolutions with kernels each are not."""
-  return not backend.on_cpu() or not torsos.TORSOS[config.torso].shared
+  """Whether seeds are faster in one program."""
+  return not torsos.slow_in_loops(config.torso)
 
 
 def make_program(config: Config, input_shape: tuple[int, ...], num_outputs: int) -> Program:
