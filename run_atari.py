@@ -50,8 +50,8 @@ ATARI = command_line.Domain(
         "the agent's own, else dqn_zoo")},
     lists={
         'games': _games,
-        'protocols': lambda: (
-            f'{name}: {row.summary}' for name, row in protocols.PROTOCOLS.items())},
+        'protocols': lambda: map(protocols.described, protocols.PROTOCOLS)},
+    about=lambda config: dict(protocol_rules=protocols.get(config.protocol)._asdict()),
     lengths_from="the protocol's")
 
 

@@ -44,7 +44,7 @@ def _build_and_run(
     from agents.distributed import main as distributed
     opened = distributed.opened
   with opened(domain, command, run_id, stop) as train, run_folder.locked(folder):
-    run_folder.create(folder, config, run_id, stored)
+    run_folder.create(folder, config, run_id, stored, domain.about(config))
     with display.logging_to(folder / 'log.txt'):
       return _run(folder, config.unit, train)
 

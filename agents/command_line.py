@@ -24,6 +24,8 @@ class Domain(NamedTuple):
   task: Callable[[Any], Any]  # agents.config.Config -> agents.parts.Task
   flags: Mapping[str, tuple[str, str]]  # its own: name -> default, meaning
   lists: Mapping[str, Callable[[], Iterable[str]]]  # what --list knows beside the shared ones
+  # agents.config.Config -> what config.json tells of a run beside its settings.
+  about: Callable[[Any], Mapping[str, Any]] = lambda config: {}
   lengths_from: str = ''  # what decides the lengths that no flag gives, where it is not DOMAINS
 
 

@@ -64,6 +64,7 @@ class Config:
   bins: int = 2  # choices in each dimension of a continuous action
   num_critics: int = 1  # act on their maximum, learn from their mean
   dueling: bool = False  # outputs are a value and advantages
+  dueling_gradient: float = 1.0  # of what both pass back, a factor
   noisy: bool = False  # weights of hidden layers and outputs are drawn anew at each use
   noisy_sigma: float = 0.1  # what their noise is scaled by at the start, times sqrt(fan-in)
 
@@ -104,6 +105,7 @@ class Config:
   prioritized: bool = False
   priority_exponent: float = 0.6
   uniform_probability: float = 0.0  # chance that a prioritized draw is a uniform one
+  new_priority: float = 0.0  # of a transition that was not drawn yet; 0: the largest so far
   importance_exponent_begin: float = 0.4  # linear, from min_replay_size to the end of the run
   importance_exponent_end: float = 0.4
 

@@ -66,6 +66,7 @@ def make_network(
   head = heads.Head(
       num_action_dims=action_map.num_dims, num_choices=action_map.num_choices,
       hidden_layers=config.hidden_layers, hidden_size=config.hidden_size, dueling=config.dueling,
+      dueling_gradient=config.dueling_gradient,
       noisy_sigma=config.noisy_sigma if config.noisy else 0.0, shared_bias=config.shared_bias,
       distribution=config.distribution, num_atoms=config.num_atoms, v_min=config.v_min,
       v_max=config.v_max, margin=config.atom_margin, symlog=config.symlog,
@@ -110,7 +111,8 @@ def make_agent(
     num_dims, num_choices = q_values.shape[1:]
     greedy = jnp.argmax(q_values, axis=-1).astype(jnp.int32)
     random = jax.random.randint(choice_key, greedy.shape, 0, num_choices, jnp.int32)
-    # Each dimension explores with epsilon / M, so that one of them does with about epsilon.
+    # Each dimension explores with epsilon / M, so that one of them does with about epsilon. (The
+    # sampler of DecQN's code renormalizes: epsilon / M over 1 - epsilon + epsilon / M.)
     explore = jax.random.bernoulli(explore_key, epsilon / num_dims, greedy.shape)
     values = jnp.mean(jnp.max(q_values, axis=-1), axis=-1)
     return key, jnp.where(explore, random, greedy), values

@@ -59,7 +59,7 @@ def replay_settings(config: Config) -> replay_types.Settings:
   return replay_types.Settings(
       capacity=config.replay_capacity, prioritized=config.prioritized,
       priority_exponent=config.priority_exponent, seed=config.seed,
-      uniform_probability=config.uniform_probability)
+      uniform_probability=config.uniform_probability, new_priority=config.new_priority)
 
 
 def build(

@@ -62,10 +62,10 @@ _ANNEALED = dict(
     prioritized=True, uniform_probability=1e-3, importance_exponent_begin=0.4,
     importance_exponent_end=1.0)
 _DOUBLE = dict(target_update_period=7_500, eval_epsilon=0.01, shared_bias=True)
-# In DecQN's code what enters replay has a priority of 1, and an episode's start gives transitions
-# of fewer than n steps too. Here it is the largest so far, and only an episode's end does.
+# In DecQN's code an episode's start, too, gives transitions of fewer than n steps, not its end
+# alone.
 _DECQN = dict(
-    double=True, num_critics=2, bins=2, prioritized=True, priority_exponent=0.6,
+    double=True, num_critics=2, bins=2, prioritized=True, priority_exponent=0.6, new_priority=1.0,
     importance_exponent_begin=0.2, importance_exponent_end=0.2)
 _DOPAMINE = dict(
     protocol='dopamine', torso='nature_same', optimizer='adam', learning_rate=6.25e-5,
@@ -87,7 +87,7 @@ PRESETS: Mapping[str, Preset] = {
         control={}),
     'dueling': _preset(
         'double Q-learning with value and advantage streams (Wang et al. 2016)',
-        dict(double=True, dueling=True),
+        dict(double=True, dueling=True, dueling_gradient=2**-0.5),
         atari=dict(
             _DOUBLE, shared_bias=False, learning_rate=6.25e-5, max_gradient_norm=10.0),
         control=dict(hidden_layers=1)),

@@ -12,6 +12,7 @@ from networks import layers, norms, torsos
 from networks.distributions import DISTRIBUTIONS
 from probes import record
 from replay import factory
+from replay import types as replay_types
 
 
 def _choice(names: Iterable[str]) -> tuple[Callable[[Any], bool], str]:
@@ -49,15 +50,18 @@ _FIELDS = (
     (('bins',), lambda x: x >= 2, 'at least 2: a choice needs alternatives'),
     (('probe_inputs',), lambda x: x >= 2, 'at least 2: a kernel is of pairs'),
     (('seed',), lambda x: 0 <= x < NUM_SEEDS, f'from 0 to {NUM_SEEDS - 1}'),
-    (('learning_rate', 'optimizer_epsilon', 'noisy_sigma', 'hl_gauss_sigma', 'initial_scale'),
-     lambda x: x > 0, 'above 0'),
+    (('learning_rate', 'optimizer_epsilon', 'noisy_sigma', 'hl_gauss_sigma', 'initial_scale',
+      'dueling_gradient'), lambda x: x > 0, 'above 0'),
     (('eval_length', 'eval_episodes', 'trace_steps', 'hidden_layers', 'random_shift', 'reward_clip',
       'exploration_decay_steps', 'auxiliary_outputs', 'max_gradient_norm', 'weight_decay',
-      'priority_exponent', 'importance_exponent_begin', 'importance_exponent_end'),
-     lambda x: x >= 0, 'at least 0'),
+      'priority_exponent'), lambda x: x >= 0, 'at least 0'),
+    (('new_priority',),
+     lambda x: not x or replay_types.MIN_PRIORITY <= x <= replay_types.MAX_PRIORITY,
+     f'0, or from {replay_types.MIN_PRIORITY:g} to {replay_types.MAX_PRIORITY:g}'),
     (('adam_b1', 'adam_b2', 'label_smoothing'), lambda x: 0 <= x < 1, 'at least 0 and below 1'),
     (('discount', 'exploration_epsilon_begin', 'exploration_epsilon_end', 'eval_epsilon',
-      'uniform_probability'), lambda x: 0 <= x <= 1, 'from 0 to 1'),
+      'uniform_probability', 'importance_exponent_begin', 'importance_exponent_end'),
+     lambda x: 0 <= x <= 1, 'from 0 to 1'),
 )
 
 # Settings that say nothing beside others: a run that somebody asked for with them would be the same
@@ -66,9 +70,14 @@ _IDLE = (
     (('noisy_sigma', 'eval_noise'), 'noisy', lambda config: not config.noisy),
     (('exploration_epsilon_begin', 'exploration_epsilon_end', 'exploration_decay_steps'), 'noisy',
      lambda config: config.noisy),
-    (('priority_exponent', 'uniform_probability', 'importance_exponent_begin',
+    (('priority_exponent', 'uniform_probability', 'new_priority', 'importance_exponent_begin',
       'importance_exponent_end'), 'prioritized', lambda config: not config.prioritized),
+    (('dueling_gradient',), 'dueling', lambda config: not config.dueling),
+    (('adam_b1', 'adam_b2'), 'optimizer', lambda config: config.optimizer == 'rmsprop'),
     (('num_atoms',), 'distribution', lambda config: config.distribution == 'none'),
+    (('v_min', 'v_max'), 'distribution',
+     lambda config: not DISTRIBUTIONS[config.distribution].has_support),
+    (('hl_gauss_sigma',), 'distribution', lambda config: config.distribution != 'hl_gauss'),
     (('error_loss',), 'distribution', lambda config: config.distribution != 'none'),
     (('hidden_size',), 'hidden_layers', lambda config: not config.hidden_layers),
     (('bins',), 'domain', lambda config: config.domain == 'atari'),

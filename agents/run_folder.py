@@ -21,12 +21,14 @@ from agents.config import Config
 from probes import files
 
 CONFIG = 'config.json'
-ABOUT = ('run_id', 'versions', 'command_line', 'continued_with')  # what it holds beside settings
+# What it holds beside settings.
+ABOUT = ('run_id', 'versions', 'command_line', 'continued_with', 'protocol_rules')
 _KINDS = {'versions': dict, 'command_line': list, 'continued_with': list}
 # Settings that came after the first runs, with a default that is what those did. A new one joins
 # here where that holds of it, so that older runs can go on and be probed.
 _LATER = ('num_actors', 'actor_epsilon', 'trace_steps', 'trace_every', 'initial_scale', 'eval_envs',
-          'eval_noise', 'compute_dtype', 'updates_per_dispatch')
+          'eval_noise', 'compute_dtype', 'updates_per_dispatch',
+          'new_priority', 'dueling_gradient')
 # A run may be made longer.
 MAY_CHANGE = ('run_length',)
 _PACKAGES = (
@@ -195,13 +197,17 @@ def new_id() -> str:
 
 
 def create(
-    folder: pathlib.Path, config: Config, run_id: str, stored: dict[str, Any] | None) -> None:
-  """Makes the folder and writes config.json; a continued run keeps what it was started with."""
+    folder: pathlib.Path, config: Config, run_id: str, stored: dict[str, Any] | None,
+    about: Mapping[str, Any] = {}) -> None:
+  """Makes the folder and writes config.json; a continued run keeps what it was started with.
+
+  `about` is more of ABOUT, from who knows it.
+  """
   folder.mkdir(parents=True, exist_ok=True)
   now = dict(versions=_versions(), command_line=[sys.executable, *sys.argv])
-  content = as_json(config) | dict(run_id=run_id, **now, continued_with=[])
+  content = as_json(config) | dict(about, run_id=run_id, **now, continued_with=[])
   if stored:
-    first = {name: stored[name] for name in now}
+    first = {name: stored[name] for name in (*now, *about) if name in stored}
     content |= first | dict(continued_with=[*stored['continued_with'], now])
   files.write_text(folder / CONFIG, json.dumps(content, indent=2) + '\n')
 

@@ -57,6 +57,15 @@ PROTOCOLS = {
 }
 
 
+def described(name: str) -> str:
+  """A row in words, and its numbers below."""
+  row = PROTOCOLS[name]._asdict()
+  summary = row.pop('summary')
+  of_agent = "the agent's"
+  numbers = (f'{key}={of_agent if value is None else value}' for key, value in row.items())
+  return f'{name}: {summary}\n    ' + ', '.join(numbers)
+
+
 def get(name: str) -> AtariProtocol:
   """The row of a protocol; ValueError, with the known names, where there is none."""
   if name not in PROTOCOLS:

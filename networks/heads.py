@@ -22,6 +22,7 @@ class Head(NamedTuple):
   hidden_layers: int = 0  # ReLU layers before the outputs
   hidden_size: int = 512
   dueling: bool = False
+  dueling_gradient: float = 1.0  # factor of what streams pass back together
   noisy_sigma: float = 0.0  # of hidden layers and outputs; 0: no noise
   shared_bias: bool = False
   distribution: str = 'none'  # a row of distributions.DISTRIBUTIONS
@@ -114,12 +115,22 @@ def _outputs(
     return _stream(x, head.num_choices, '', head, style, features, with_bias=True)
   # Wang et al. 2016, equation 9, in each action dimension. As in dqn_zoo noisy streams end
   # without a (mean) bias.
+  x = _scale_gradient(x, head.dueling_gradient)
   with_bias = not head.noisy_sigma
   value, of_value = _stream(x, 1, 'value_', head, style, features, with_bias)
   advantage, of_advantage = _stream(
       x, head.num_choices, 'advantage_', head, style, features, with_bias)
   outputs = value + advantage - jnp.mean(advantage, axis=2, keepdims=True)
   return outputs, jnp.concatenate([of_value, of_advantage], axis=-1)
+
+
+def _scale_gradient(x: Hidden, factor: float) -> Hidden:
+  """The same features, whose gradient is multiplied."""
+  if factor == 1:
+    return x
+  value = x.activation
+  fixed = jax.lax.stop_gradient(value)
+  return x._replace(layer=x.layer._replace(activation=fixed + factor * (value - fixed)))
 
 
 def _stream(

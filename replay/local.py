@@ -149,7 +149,8 @@ class LocalReplay:
     place = self._head % capacity
     self._items[place] = (slots, *outcome[1:], oldest)
     if self._tree:
-      self._tree.set(np.array([place]), self._weight(np.array([self._max_priority])))
+      priority = self._settings.new_priority or self._max_priority
+      self._tree.set(np.array([place]), self._weight(np.array([priority])))
     # Where streams interleave, a later item may stack an older frame. Lowering the earlier ones'
     # bounds to it keeps bounds in order, so that only the tail has to be looked at.
     bounds, number = self._items['oldest'], self._head - 1

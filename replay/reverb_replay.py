@@ -223,7 +223,8 @@ class ReverbReplay:
     """Creates the item of the newest window and outcome: the one place that creates any."""
     history = tape.writer.history  # Asked for once: it costs as much as appending a frame.
     item = {'frames': tape.frames(history, self._window), 'scalars': history['scalars'][-1]}
-    tape.writer.create_item(reverb_server.TABLE, self._weight(self._max_priority), item)
+    priority = self._settings.new_priority or self._max_priority
+    tape.writer.create_item(reverb_server.TABLE, self._weight(priority), item)
     self._size = min(self._size + 1, self._settings.capacity)
     self._client.flush(tape.writer, _MAX_PENDING)
 

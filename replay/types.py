@@ -67,6 +67,7 @@ class Settings(NamedTuple):
   priority_exponent: float = 0.6  # a draw's chance is proportional to priority ** exponent
   seed: int = 0  # Reverb 0.14 cannot be seeded and ignores it
   uniform_probability: float = 0.0  # that a prioritized draw is uniform; dqn_zoo's agents: 1e-3
+  new_priority: float = 0.0  # what an item enters with; 0: the largest priority so far
   # Reverb, whose writers are other processes: what holds them back. The local replay ignores it.
   samples_per_insert: float = 0.0  # transitions drawn for each that came in; 0: nothing is held
   min_size: int = 1  # transitions before the first is drawn
@@ -78,7 +79,7 @@ class Replay(Protocol):
   num_refused: int  # TD errors that were not finite and so changed no priority
 
   def add(self, step: Step) -> None:
-    """Stores a copy of the frame, and its outcomes with the largest priority seen so far."""
+    """Stores a copy of the frame, and its outcomes with the priority that the settings say."""
 
   def sample(self, batch_size: int) -> Sample:
     """Draws with replacement. Raises ReplayError where nothing was added yet."""
@@ -152,6 +153,9 @@ def check_settings(settings: Settings) -> None:
   """Raises ValueError, naming the field, where settings cannot be kept."""
   if not 0 <= settings.uniform_probability <= 1:
     raise ValueError(f'uniform_probability: got {settings.uniform_probability}, must be in [0, 1]')
+  if settings.new_priority and not MIN_PRIORITY <= settings.new_priority <= MAX_PRIORITY:
+    raise ValueError(f'new_priority: got {settings.new_priority}, must be 0 or in '
+                     f'[{MIN_PRIORITY:g}, {MAX_PRIORITY:g}]')
 
 
 def check_step(signature: Signature, step: Step, episode_length: int) -> None:

@@ -21,9 +21,9 @@ def make_config(**overrides):
   return config_lib.resolve('control', 'catch', 'double_dqn', [], overrides)
 
 
-def build(config, kind='local', pixels=False):
+def build(config, kind='local', pixels=False, normalize=lambda r: r):
   task = parts.Task(
-      lambda num_envs, seed: catch.make(num_envs, seed, ROWS, 5, pixels), lambda r: r)
+      lambda num_envs, seed: catch.make(num_envs, seed, ROWS, 5, pixels), normalize)
   settings = parts.replay_settings(config)
   return parts.build(
       config, task, lambda signature: factory.make(kind, signature, settings, 'test-loop'))

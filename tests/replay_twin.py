@@ -169,9 +169,9 @@ class Weights:
     self.num_refused = 0
 
   def add(self, ids: list[int]) -> None:
-    """New items enter with the largest priority, and the oldest leave."""
+    """New items enter with the largest priority, or a fixed one, and the oldest leave."""
     for name in ids:
-      self.weights[name] = self._weight(self._largest)
+      self.weights[name] = self._weight(self._settings.new_priority or self._largest)
       if len(self.weights) > self._settings.capacity:
         del self.weights[next(iter(self.weights))]
 

@@ -75,6 +75,13 @@ ATARI = (
     (['--agent=dqn', '--set=eval_noise=false'], r'eval_noise=false: says nothing where noisy'),
     (['--agent=dqn', '--set=uniform_probability=0.1'],
      r'uniform_probability=0.1: says nothing where prioritized=false'),
+    (['--agent=dqn', '--set=new_priority=1'], r'new_priority=1.0: says nothing where prior'),
+    (['--set=new_priority=-1'], r'new_priority=-1.0: must be 0, or from 1e-06 to 1e\+06'),
+    (['--set=importance_exponent_end=1.5'], r'importance_exponent_end=1.5: must be from 0 to 1'),
+    (['--agent=dqn', '--set=dueling_gradient=0.7'], r'dueling_gradient=0.7: says nothing where'),
+    (['--agent=dqn', '--set=v_max=5'], r'v_max=5.0: says nothing where distribution=none'),
+    (['--set=hl_gauss_sigma=1'], r'hl_gauss_sigma=1.0: says nothing where distribution=categ'),
+    (['--agent=dqn', '--set=adam_b1=0.5'], r'adam_b1=0.5: says nothing where optimizer=rmsprop'),
     (['--agent=dqn', '--set=num_atoms=11'], r'num_atoms=11: says nothing where distribution=none'),
     (['--set=error_loss=huber'], r'error_loss=huber: says nothing where distribution=categorical'),
     (['--set=hidden_layers=0', '--set=hidden_size=9'],
@@ -312,6 +319,7 @@ def test_config_json_holds_every_setting_versions_and_the_command_line(finished)
   assert stored['replay_capacity'] == 1_000_000 and stored['run_length'] == 20
   assert {'python', 'pliant', 'jax', 'numpy'} <= stored['versions'].keys()
   assert len(stored['run_id']) == 12 and stored['command_line']
+  assert 'protocol_rules' not in stored  # of Atari: tests/test_video.py
 
 
 @pytest.mark.parametrize('domain, table, some', [
@@ -323,8 +331,9 @@ def test_config_json_holds_every_setting_versions_and_the_command_line(finished)
     (run_control.CONTROL, 'settings', {'n_step', 'replay_capacity', '# Replay.'})])
 def test_lists_are_printed(capsys, domain, table, some):
   assert cli.main(domain, ['run.py', f'--list={table}']) == script_lib.DONE
-  printed = {line.split(':')[0] for line in capsys.readouterr().out.splitlines()}
-  assert some <= printed
+  lines = capsys.readouterr().out.splitlines()
+  assert some <= {line.split(':')[0] for line in lines}
+  assert table != 'protocols' or any('repeat_action_probability=0.25' in line for line in lines)
 
 
 @pytest.mark.parametrize('script', ['run_atari.py', 'run_control.py'])

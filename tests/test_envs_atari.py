@@ -1,5 +1,6 @@
 """What is particular to Atari: protocols, lives, rewards, time limits, names."""
 
+import pathlib
 import subprocess
 import sys
 
@@ -143,6 +144,26 @@ def test_every_game_with_a_human_score_can_be_played():
   assert atari.game_names() == sorted(atari.game_names())
   assert set(scores.RANDOM_AND_HUMAN) <= set(atari.game_names())
   assert len(atari.game_names()) > 100
+
+
+def test_every_game_listed_starts_and_is_played():
+  # In a process of its own: of a game that one cannot play alone ale-py would end it.
+  code = '''
+import numpy as np
+from envs import atari
+for game in atari.game_names():
+  env = atari.make(game, 'dqn_zoo', num_envs=1, seed=1)
+  first = env.reset()
+  step = env.step(np.zeros(1, np.int32))
+  assert first.observation.shape == step.observation.shape == (1, 4, 84, 84), game
+  assert 3 <= env.action_spec().num_values <= 18 and np.isfinite(step.reward).all(), game
+  env.close()
+  print(game, flush=True)
+'''
+  done = subprocess.run(
+      [sys.executable, '-c', code], cwd=pathlib.Path(__file__).parents[1], capture_output=True,
+      text=True, timeout=240)
+  assert done.stdout.split() == atari.game_names(), done.stderr
 
 
 @pytest.mark.parametrize('game', sorted(atari._MULTIPLAYER))

@@ -6,9 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from agents import parts, snapshot
+from agents import parts, snapshot, trainer
 from networks import noisy
-from tests import catch_runs
+from tests import catch_runs, runs
 
 
 @pytest.mark.parametrize('envs, length, episodes, num_steps, num_episodes', [
@@ -25,6 +25,23 @@ def test_an_evaluation_ends_at_the_first_of_its_bounds(
   assert abs(evaluation.mean_return) <= 1 and total == pytest.approx(round(total))
   assert round(total) % 2 == num_episodes % 2
   assert done == sorted(done) and done[-1] == 1 and all(part < 1 for part in done[:-1])
+
+
+@pytest.mark.parametrize('normalized, columns', [
+    (2.5, (2.5, 1.0, 0.0)), (-0.5, (-0.5, -0.5, 1.5)), (np.nan, (np.nan, np.nan, np.nan))])
+def test_scores_are_capped_at_a_humans_and_unknown_where_there_is_none(
+    tmp_path, normalized, columns):
+  config = catch_runs.make_config(
+      run_length=20, eval_every=20, eval_length=20, probe_every=0, checkpoint_every=0,
+      probe_observations=40)
+  run = trainer.Trainer(
+      catch_runs.build(config, normalize=lambda _: normalized), tmp_path, threading.Event())
+  run.run()
+  run.close()
+  for row in runs.rows(tmp_path / 'results.csv'):
+    found = [float(row[name]) for name in (
+        'normalized_return', 'capped_normalized_return', 'human_gap')]
+    np.testing.assert_array_equal(found, columns)
 
 
 def _noisy_run(**overrides):

@@ -65,6 +65,22 @@ def test_an_atoms_value_is_the_mean_of_returns_also_in_symlog(in_symlog):
   np.testing.assert_allclose(out.q_values, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize('distribution', ['none', 'categorical', 'implicit'])
+def test_what_streams_pass_back_together_is_scaled(distribution):
+  settings = dict(dueling=True, hidden_layers=1, hidden_size=8, distribution=distribution)
+  plain, scaled = make(**settings), make(**settings, dueling_gradient=0.25)
+  params, out = run(plain)
+  np.testing.assert_array_equal(scaled.apply(params, KEY, OBSERVATIONS).q_values, out.q_values)
+  gradient, less = (jax.grad(lambda params, network=network: jnp.sum(
+      network.apply(params, KEY, OBSERVATIONS).q_values ** 2))(params)
+      for network in (plain, scaled))
+  for module, leaves in gradient.items():
+    factor = 1.0 if module.startswith(('value_', 'advantage_')) else 0.25
+    assert any(np.any(leaf) for leaf in leaves.values()), module
+    for name, leaf in leaves.items():
+      np.testing.assert_allclose(less[module][name], factor * leaf, rtol=1e-5, atol=1e-7)
+
+
 def test_dueling_is_value_plus_advantage_less_their_mean():
   params, out = run(make(dueling=True, hidden_layers=1, hidden_size=8))
   x = features_of(params)

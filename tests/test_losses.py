@@ -1,6 +1,11 @@
 """TD errors by hand and against a NumPy twin, jitted and not, for one and many dimensions."""
 
 import functools
+import os
+import pathlib
+import re
+import subprocess
+import sys
 
 import hypothesis
 import hypothesis.extra.numpy as hnp
@@ -287,6 +292,16 @@ def test_one_dimension_is_quantile_q_learning_to_the_last_bit(wrap, problem):
   np.testing.assert_array_equal(wrap(our_quantile)(*arguments), wrap(rlax_quantile)(*arguments))
 
 
+@pytest.mark.slow
+def test_the_last_bits_are_the_same_with_the_optimizing_compiler_too():
+  done = subprocess.run(
+      [sys.executable, '-m', 'pytest', '-q', '-n0', '-m', 'not slow', '-k', 'to_the_last_bit',
+       'tests/test_losses.py', 'tests/test_classification.py'],
+      cwd=pathlib.Path(__file__).parents[1], env=os.environ | {'XLA_FLAGS': ''},
+      capture_output=True, text=True, timeout=300)
+  assert done.returncode == 0 and re.search(r'(\d+) passed', done.stdout), done.stdout
+
+
 def make_loss(distribution, error_loss='huber'):
   config = config_lib.resolve('control', 'task', 'dqn', [], dict(
       distribution=distribution, error_loss=error_loss, num_atoms=len(ATOMS),
@@ -347,6 +362,58 @@ def test_critics_with_distributions_learn_from_their_mean_by_hand():
   each = -.5 * np.log(.2) - .5 * np.log(.5)
   np.testing.assert_allclose(found.losses, [2 * each], rtol=1e-5)
   np.testing.assert_allclose(found.errors, [each], rtol=1e-5)
+
+
+@st.composite
+def problems_of_two_critics(draw):
+  size = draw(st.sampled_from([(2, 1, 3), (3, 3, 2)]))  # Few: each is compiled.
+  floats = st.floats(-5, 5, width=32, allow_subnormal=False)
+  q_values = draw(hnp.arrays(np.float32, (3, 2, *size), elements=floats))
+  logits = draw(hnp.arrays(np.float32, (2, 2, *size, len(ATOMS)), elements=floats))
+  actions = draw(hnp.arrays(np.int32, size[:2], elements=st.integers(0, size[2] - 1)))
+  rewards = draw(hnp.arrays(np.float32, size[0], elements=floats))
+  discounts = draw(hnp.arrays(np.float32, size[0], elements=st.floats(0, 1, width=32)))
+  return q_values, logits, batch(actions, rewards, discounts)
+
+
+@functools.cache
+def of_two_critics(wrap, distribution):
+  loss = make_loss(distribution)
+
+  def found(q_values, logits, transition):
+    online, targets = (
+        [types_lib.Critic(*each) for each in zip(q_values[i], logits[i], strict=True)]
+        for i in (0, 1))
+    selectors = [types_lib.Critic(q) for q in q_values[2]]
+    return losses.of_critics(loss, online, targets, selectors, transition)
+
+  return wrap(found)
+
+
+@hypothesis.given(problems_of_two_critics())
+@pytest.mark.parametrize('distribution', ['none', 'categorical'])
+@WAYS
+def test_two_critics_equal_loops_in_numpy(wrap, distribution, problem):
+  q_values, logits, transition = problem
+  found = of_two_critics(wrap, distribution)(*problem)
+  each = []  # of a critic: its losses, its errors
+  for c in (0, 1):
+    selector = q_values[2][c].astype(float)
+    if distribution == 'categorical':
+      target = (softmax(logits[1][0].astype(float)) + softmax(logits[1][1].astype(float))) / 2
+      entropies = slow_categorical(
+          logits[0][c].astype(float), target, selector, transition, ATOMS.astype(float))
+      each.append((np.array(entropies), np.array(entropies)))
+      continue
+    errors = []
+    for b, (actions, reward, discount) in enumerate(zip(*transition[1:4], strict=True)):
+      target = (q_values[1][0].astype(float) + q_values[1][1]) / 2
+      taken = np.mean([float(q_values[0][c][b, m, a]) for m, a in enumerate(actions)])
+      errors.append(float(reward) + float(discount) * selected(target, selector, b) - taken)
+    sizes = np.abs(errors)
+    each.append((np.where(sizes <= 1, sizes**2 / 2, sizes - 0.5), sizes))
+  np.testing.assert_allclose(found.losses, each[0][0] + each[1][0], rtol=1e-3, atol=1e-4)
+  np.testing.assert_allclose(found.errors, (each[0][1] + each[1][1]) / 2, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize('name, expected', [

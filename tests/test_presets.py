@@ -23,7 +23,8 @@ SHARED = dict(
     torso='nature', hidden_layers=1, hidden_size=512, norm='none', discount=0.99, reward_clip=1.0,
     batch_size=32, steps_per_update=16 // 4, replay_capacity=1_000_000, n_step=1, double=False,
     dueling=False, noisy=False, prioritized=False, distribution='none', shared_bias=False,
-    error_loss='clipped', initializer='uniform_fan_in', run_length=200_000_000, num_critics=1)
+    error_loss='clipped', initializer='uniform_fan_in', run_length=200_000_000, num_critics=1,
+    adam_b1=0.9, adam_b2=0.999, new_priority=0.0)
 EPSILON = dict(
     exploration_epsilon_begin=1.0, exploration_epsilon_end=0.01,
     exploration_decay_steps=0)  # 2% of the run: see below
@@ -57,10 +58,10 @@ ZOO = {
         target_update_period=40_000 // 16, min_replay_size=20_000, optimizer='adam',
         learning_rate=0.00005, optimizer_epsilon=0.01 / 32, max_gradient_norm=0.0),
     'rainbow': CATEGORIES | PRIORITIES | dict(
-        double=True, dueling=True, noisy=True, noisy_sigma=0.1, n_step=3, eval_epsilon=0.0,
-        target_update_period=32_000 // 16, min_replay_size=20_000, optimizer='adam',
-        learning_rate=0.00025 / 4, optimizer_epsilon=0.005 / 32, max_gradient_norm=10.0,
-        priority_exponent=0.5, eval_noise=True,
+        double=True, dueling=True, dueling_gradient=1.0, noisy=True, noisy_sigma=0.1, n_step=3,
+        eval_epsilon=0.0, target_update_period=32_000 // 16, min_replay_size=20_000,
+        optimizer='adam', learning_rate=0.00025 / 4, optimizer_epsilon=0.005 / 32,
+        max_gradient_norm=10.0, priority_exponent=0.5, eval_noise=True,
         # Without noise 250,000 frames: Hessel et al. 2018, section 4.
         exploration_epsilon_end=0.01, exploration_decay_steps=250_000 // 4),
 }
@@ -76,7 +77,8 @@ OTHERS = {
         importance_exponent_end=0.5, uniform_probability=0.0, initializer='narrow_fan_in'),
     # Wang et al. 2016, section 4.2, on the settings of Double DQN.
     'dueling': EPSILON | CENTRED | dict(
-        double=True, dueling=True, learning_rate=6.25e-5, max_gradient_norm=10.0,
+        double=True, dueling=True, dueling_gradient=1 / 2**0.5, learning_rate=6.25e-5,
+        max_gradient_norm=10.0,
         target_update_period=120_000 // 16, eval_epsilon=0.01),
     # van Hasselt et al. 2019; noise off in evaluation: Dopamine's DER.gin.
     'rainbow_der': CATEGORIES | dict(
@@ -94,7 +96,8 @@ DECQN = dict(
     batch_size=256, steps_per_update=256 // 32, target_update_period=100, optimizer='adam',
     learning_rate=1e-4, max_gradient_norm=40.0, replay_capacity=1_000_000, min_replay_size=1_000,
     prioritized=True, priority_exponent=0.6, importance_exponent_begin=0.2,
-    importance_exponent_end=0.2, uniform_probability=0.0, exploration_epsilon_begin=0.1,
+    importance_exponent_end=0.2, uniform_probability=0.0, new_priority=1.0,
+    adam_b1=0.9, adam_b2=0.999, optimizer_epsilon=1e-8, exploration_epsilon_begin=0.1,
     exploration_epsilon_end=0.1, eval_epsilon=0.0, reward_clip=0.0)
 TABLE = [
     *(('atari', name, SHARED | row) for name, row in (ZOO | OTHERS).items()),
@@ -284,6 +287,13 @@ def test_learns_catch(domain, agent):
   catch_runs.learn(on_catch(domain, agent), 0.8)
 
 
+@pytest.mark.timeout(400)
+def test_centred_rmsprop_and_clipped_errors_learn_catch():
+  run = on_catch('atari', 'dqn', optimizer='rmsprop', optimizer_epsilon=0.01 / 32**2)
+  assert run.config.error_loss == 'clipped'
+  catch_runs.learn(run, 0.8)
+
+
 def build(agent, domain, action_spec, shape, dtype, **overrides):
   config = resolve(agent, domain, **overrides)
   network = learner.make_network(
@@ -313,6 +323,20 @@ def test_acts_and_learns_in_three_action_dimensions(agent):
   assert choices.shape == (8, 3) and values.shape == (8,)
   state, errors, metrics = made.learn(state, batch, np.ones(8, np.float32))
   assert errors.shape == (8,) and np.isfinite(errors).all() and np.isfinite(metrics['loss'])
+  moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), before, state.params)
+  assert all(jax.tree.leaves(moved))
+
+
+def test_decqn_learns_from_shifted_pixels():
+  config = config_lib.resolve('control', 'test', 'decqn', [], {}, observations='pixels')
+  action_map = actions.action_map(specs.BoundedArray((2,), np.float32, -1, 1), config.bins)
+  network = learner.make_network(config, (3, 84, 84, 3), 'uint8', action_map)
+  made = learner.make_agent(config, network, optimizers.make(config))
+  state = made.init(jax.random.key(0))
+  before = jax.tree.map(np.array, state.params)
+  batch = random_batch(config, 2, (3, 84, 84, 3), np.uint8, 2)
+  state, errors, metrics = made.learn(state, batch, np.ones(2, np.float32))
+  assert errors.shape == (2,) and np.isfinite(errors).all() and np.isfinite(metrics['loss'])
   moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), before, state.params)
   assert all(jax.tree.leaves(moved))
 

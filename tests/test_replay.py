@@ -133,10 +133,11 @@ def begin(make, is_reverb, tmp_path):
 
 
 @TWINNED
-@pytest.mark.parametrize('uniform_probability', [0.0, 0.2])
-def test_chances_are_as_the_priorities_say(begin, uniform_probability):
+@pytest.mark.parametrize('settings', [
+    {}, dict(uniform_probability=0.2), dict(new_priority=3.0)], ids=str)
+def test_chances_are_as_the_priorities_say(begin, settings):
   """Random adds, draws and updates; among the errors are zero, negative, huge and not finite."""
-  trial, rng = begin(uniform_probability=uniform_probability), np.random.default_rng(2)
+  trial, rng = begin(**settings), np.random.default_rng(2)
   for _ in range(6):
     trial.add(50)
     trial.draw(300)

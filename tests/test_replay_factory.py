@@ -37,6 +37,14 @@ def test_what_is_no_probability_is_refused(kind, value):
     factory.make(kind, SIGNATURE, settings, 'run')
 
 
+@pytest.mark.parametrize('kind', factory.KINDS)
+@pytest.mark.parametrize('value', [-1.0, 1e7, float('inf'), float('nan')])
+def test_what_is_no_priority_is_refused(kind, value):
+  settings = SETTINGS._replace(new_priority=value)
+  with pytest.raises(ValueError, match=rf'new_priority: got {value}, must be 0 or in \[1e-06, 1e'):
+    factory.make(kind, SIGNATURE, settings, 'run')
+
+
 @pytest.mark.skipif(HAS_REVERB, reason='Reverb is there')
 def test_without_reverb_what_to_install_is_said():
   assert factory.default_kind() == 'local' and factory.available() == ('local', 'device')

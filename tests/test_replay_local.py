@@ -124,10 +124,11 @@ def test_a_restored_replay_is_the_saved_one_to_the_bit(
 @hypothesis.given(
     operations=st.lists(st.sampled_from(['add', 'draw', 'update', 'save', 'restore']), min_size=15),
     exponent=st.sampled_from([0.0, 0.6, 1.0]), uniform=st.sampled_from([0.0, 1e-3, 0.3, 1.0]),
-    seed=st.integers(0, 999))
+    new=st.sampled_from([0.0, 1.0, 20.0]), seed=st.integers(0, 999))
 def test_whatever_happens_chances_are_the_naive_twins(
-    tmp_path_factory, operations, exponent, uniform, seed):
-  settings, rng = types.Settings(30, True, exponent, seed, uniform), np.random.default_rng(seed)
+    tmp_path_factory, operations, exponent, uniform, new, seed):
+  settings = types.Settings(30, True, exponent, seed, uniform, new)
+  rng = np.random.default_rng(seed)
   trial = replay_twin.Trial(local.LocalReplay(SIGNATURE, settings), settings, SIGNATURE,
                             tmp_path_factory.mktemp('replay'), seed, is_reverb=False)
   do = {'add': lambda: trial.add(rng.integers(20)), 'draw': lambda: trial.draw(20),

@@ -1,5 +1,6 @@
 """Films: whole files or none, of an episode as evaluation plays it, and no matter to training."""
 
+import json
 import re
 import resource
 import subprocess
@@ -164,6 +165,8 @@ def test_an_atari_run_leaves_films_and_says_its_protocol(tmp_path, monkeypatch):
       '--eval_frames=40', '--probe_every_frames=0']) == script.DONE
   rows = runs.rows(tmp_path / 'run' / 'results.csv')
   assert [list(row.items())[-1] for row in rows] == [('protocol', 'dqn_zoo')] * 2
+  rules = json.loads((tmp_path / 'run' / 'config.json').read_text())['protocol_rules']
+  assert (rules['noop_max'], rules['max_frames_per_episode']) == (30, 108_000)
   films = sorted(tmp_path.glob('run/videos/*'))
   assert [path.name for path in films] == ['0.mp4', '80.mp4']
   for path in films:
