@@ -51,7 +51,7 @@ ATARI = command_line.Domain(
     lists={
         'games': _games,
         'protocols': lambda: map(protocols.described, protocols.PROTOCOLS)},
-    about=lambda config: dict(protocol_rules=protocols.get(config.protocol)._asdict()),
+    about=lambda config: dict(protocol_rules=protocols.rules(config.protocol)),
     lengths_from="the protocol's")
 
 

@@ -88,7 +88,6 @@ def _resolve(domain: command_line.Domain, values: flags.FlagValues) -> Command:
       **settings, seed=values.seed, num_envs=values.num_envs,
       num_actors=values.num_actors,
       replay=values.replay or factory.default_kind())
-  rules.check_said([config], overrides)
   track = flag_reader.names(values.track)
   for name in track:
     if name not in sinks.TABLE:
@@ -97,6 +96,8 @@ def _resolve(domain: command_line.Domain, values: flags.FlagValues) -> Command:
     raise errors.UsageError('resume=true: needs --run_dir, the run to continue')
   folder = pathlib.Path(values.run_dir) if values.run_dir else run_folder.default_path(config)
   stored = run_folder.check(folder, config, values.resume)
+  if not stored:  # A run may go on with what was allowed when it was begun.
+    rules.check_said([config], overrides)
   resources = _resources(values)  # What is wrong everywhere is said before what is missing here.
   _check_actors(config, values)
   return Command(config, folder, stored, tuple(track), values.replay_port, values.video,

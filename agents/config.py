@@ -64,7 +64,7 @@ class Config:
   bins: int = 2  # choices in each dimension of a continuous action
   num_critics: int = 1  # act on their maximum, learn from their mean
   dueling: bool = False  # outputs are a value and advantages
-  dueling_gradient: float = 1.0  # of what both pass back, a factor
+  dueling_gradient: float = 1.0  # factor of what both pass back to the torso, in probes too
   noisy: bool = False  # weights of hidden layers and outputs are drawn anew at each use
   noisy_sigma: float = 0.1  # what their noise is scaled by at the start, times sqrt(fan-in)
 
@@ -151,7 +151,7 @@ class Config:
 
   @property
   def num_updates(self) -> int:
-    """Updates that a whole run makes, up to one dispatch."""
+    """Updates that a whole run makes, up to those of one step of all environments."""
     period = self.steps_per_dispatch
     num_dispatches = self.run_length // self.units_per_step // period
     if self.objective == 'q_learning':  # The first comes when the replay has its least size.

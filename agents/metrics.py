@@ -96,10 +96,11 @@ class Means:
   def _fetch(self) -> None:
     for metrics in jax.device_get(self._waiting):
       for name, value in metrics.items():
-        total, count = float(np.mean(value)), 1
         if isinstance(value, Sometimes):
           measured = np.asarray(value.value)[value.measured]
-          total, count = float(np.sum(measured)), measured.size
+          total, count = float(np.sum(measured, dtype=np.float64)), measured.size
+        else:
+          total, count = float(np.mean(value)), 1
         self._sums[name] = self._sums.get(name, 0.0) + total
         self._counts[name] = self._counts.get(name, 0) + count
     self._waiting = []

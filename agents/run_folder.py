@@ -146,9 +146,12 @@ def _check_same(folder: pathlib.Path, stored: Mapping[str, Any], config: Config)
   there, here = as_json(config_of(folder, stored)), as_json(config)
   for name in here:
     if name not in MAY_CHANGE and there[name] != here[name]:
+      older = '' if name in stored else (
+          '; the run is from before that setting came, continue it with '
+          f'--set={name}={there[name]}')
       raise errors.UsageError(
           f'run_dir={folder}: belongs to another config: there {name}={there[name]}, '
-          f'here {name}={here[name]}')
+          f'here {name}={here[name]}{older}')
   if here['run_length'] < there['run_length']:
     raise errors.UsageError(
         f'run_dir={folder}: is a run of {there["run_length"]:,} {here["unit"]}; it can be made '
@@ -205,10 +208,12 @@ def create(
   """
   folder.mkdir(parents=True, exist_ok=True)
   now = dict(versions=_versions(), command_line=[sys.executable, *sys.argv])
-  content = as_json(config) | dict(about, run_id=run_id, **now, continued_with=[])
+  content = as_json(config) | dict(run_id=run_id, **now, continued_with=[])
   if stored:
     first = {name: stored[name] for name in (*now, *about) if name in stored}
     content |= first | dict(continued_with=[*stored['continued_with'], now])
+  else:
+    content |= about
   files.write_text(folder / CONFIG, json.dumps(content, indent=2) + '\n')
 
 

@@ -171,8 +171,10 @@ def comparison(rounds: int) -> dict[str, Any]:
 
 
 def show(name: str, unit: str, values: list[float]) -> None:
-  print(f'{name:32} {statistics.median(values):>10,.0f} {unit:10} '
-        f'({min(values):,.0f} to {max(values):,.0f})', flush=True)
+  median, least, most = (
+      f'{value:,.{0 if value > 100 else 1}f}'
+      for value in (statistics.median(values), min(values), max(values)))
+  print(f'{name:32} {median:>10} {unit:10} ({least} to {most})', flush=True)
 
 
 def machine() -> dict[str, Any]:

@@ -57,6 +57,8 @@ def read_arguments(
     parser.add_argument(name, **settings)
   parser.add_argument('--rounds', type=int, default=rounds)
   arguments = parser.parse_args()
+  if arguments.rounds < 2:  # or there is no interval
+    parser.error(f'--rounds={arguments.rounds}: must be at least 2')
   arguments.folder.mkdir(parents=True, exist_ok=True)
   return arguments
 

@@ -2,8 +2,8 @@
 
     python -m benchmarks.dispatches results/dispatches [--rounds=5]
 
-Pong, and walker_walk for decqn; the agent's own batch size, the same batches over and over, which
-lie in the memory of JAX's first device; each measurement is a process of its own.
+Pong, and walker_walk for decqn; the agent's own batch size, the same batches over and over, whose
+observations lie in the memory of JAX's first device; each measurement is a process of its own.
 """
 
 from collections.abc import Iterable, Mapping

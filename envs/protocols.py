@@ -1,6 +1,6 @@
 """Atari evaluation protocols: everything that decides what a score means, one row each."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from envs import names
 
@@ -22,6 +22,10 @@ class AtariProtocol(NamedTuple):
   eval_episodes: int  # of one evaluation, which ends with the last of them
   summary: str
 
+
+_RULES = (
+    'repeat_action_probability', 'zero_discount_on_life_loss', 'full_action_space', 'noop_max',
+    'max_frames_per_episode')
 
 PROTOCOLS = {
     # The game itself is deterministic here; the no-ops are the only chance. (dqn_zoo draws 1 to
@@ -55,6 +59,12 @@ PROTOCOLS = {
         summary='no-op starts, no sticky actions, life loss ends values, 100k agent steps, '
                 'evaluations of 100 episodes (Kaiser et al. 2020)'),
 }
+
+
+def rules(name: str) -> dict[str, Any]:
+  """How a protocol has a game played: what no setting of a run says."""
+  row = PROTOCOLS[name]
+  return {field: getattr(row, field) for field in _RULES}
 
 
 def described(name: str) -> str:

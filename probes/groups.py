@@ -11,7 +11,8 @@ from scipy import stats
 from probes import charts, run_data
 
 # What tells two seeds of one thing apart, and what tells nothing of how it learns.
-_NO_DIFFERENCE = ('seed', 'run_id', 'versions', 'command_line', 'continued_with')
+_NO_DIFFERENCE = (
+    'seed', 'run_id', 'versions', 'command_line', 'continued_with', 'protocol_rules')
 NAMED = ('task', 'agent', 'interventions')
 # What agent and interventions decide is not said again, so that only runs of the same are compared.
 _MOST_SETTINGS = 3  # in a label

@@ -224,6 +224,17 @@ def test_a_run_from_before_a_setting_came_goes_on_with_its_default(finished, tmp
   assert json.loads((folder / 'config.json').read_text())['eval_envs'] == 1
 
 
+def test_a_run_from_before_its_agent_had_a_setting_is_told_how_to_go_on(
+    finished, tmp_path, capsys):
+  folder = tmp_path / 'run'
+  with_settings(finished, folder, dueling=True, dueling_gradient=None)
+  line = refuse(
+      capsys, tmp_path, run_control.CONTROL, 'run_control.py', f'--run_dir={folder}', *SMALL,
+      '--resume', '--set=dueling=true', '--set=dueling_gradient=0.5')
+  assert line.endswith('there dueling_gradient=1.0, here dueling_gradient=0.5; the run is from '
+                       'before that setting came, continue it with --set=dueling_gradient=1.0')
+
+
 @pytest.mark.parametrize('changes, arguments, message', [
     (dict(new_setting=3), [], 'must be of a version with these settings; its config.json has '
      'new_setting (written by '),

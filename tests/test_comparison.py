@@ -76,6 +76,7 @@ def seeds(*configs):
 @pytest.mark.parametrize('configs, labels', [
     ([dict(seed=1), dict(seed=2)], ['double_dqn + ln,wd'] * 2),
     ([dict(run_id='a', versions={}), dict(run_id='b')], ['double_dqn + ln,wd'] * 2),
+    ([dict(protocol_rules={'noop_max': 30}), {}], ['double_dqn + ln,wd'] * 2),
     ([dict(interventions=[]), {}], ['double_dqn', 'double_dqn + ln,wd']),
     ([dict(agent='c51', norm='x'), dict(norm='y')], ['c51 + ln,wd', 'double_dqn + ln,wd']),
     ([dict(task='Pong'), dict(task='Breakout')],

@@ -146,6 +146,7 @@ def test_every_game_with_a_human_score_can_be_played():
   assert len(atari.game_names()) > 100
 
 
+@pytest.mark.timeout(300)
 def test_every_game_listed_starts_and_is_played():
   # In a process of its own: of a game that one cannot play alone ale-py would end it.
   code = '''

@@ -293,6 +293,7 @@ def test_one_dimension_is_quantile_q_learning_to_the_last_bit(wrap, problem):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_the_last_bits_are_the_same_with_the_optimizing_compiler_too():
   done = subprocess.run(
       [sys.executable, '-m', 'pytest', '-q', '-n0', '-m', 'not slow', '-k', 'to_the_last_bit',
