@@ -115,7 +115,8 @@ TABLE: Mapping[str, Intervention] = {
             'sigma': Parameter(0.75, field='hl_gauss_sigma'),
             'symlog': Parameter(False, field='symlog')}),
     'ls': Intervention(
-        'output', 'label smoothing: a part of each target distribution is uniform',
+        'output', 'label smoothing: a part of each target distribution is uniform; beside `so`, or '
+        'an agent with atoms, as `c51`',
         'Lyle et al. 2024; Szegedy et al. 2016; the part is ours', 'loss',
         parameters={'part': Parameter(0.05, field='label_smoothing')}),
 

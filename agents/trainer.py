@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import jax
+
 from agents import checkpoint, loop, metrics, prefetch, probing, schedule, sinks, snapshot, video
 from agents import parts as parts_lib
 from agents.display import Display, log
@@ -39,6 +41,7 @@ class Trainer:
     self._config = parts.config
     self._episodes = metrics.EpisodeTracker(parts.signature.num_streams)
     self._means = metrics.Means()
+    log.info('computing on %s', ', '.join(device.device_kind for device in jax.devices()))
     newest = self._newest(folder / 'checkpoints')
     rows = {'results': 0, 'probes': 0}
     if newest:
