@@ -180,8 +180,14 @@ def _one_or_several(update: Callable[..., tuple], unrolled: bool) -> Callable[..
       return state, (errors, metrics)
 
     batches = jax.tree.map(lambda leaf: leaf.reshape(*weights.shape, *leaf.shape[1:]), batch)
-    state, (errors, metrics) = jax.lax.scan(
-        step, state, (batches, weights), unroll=len(weights) if unrolled else 1)
+    if unrolled:  # In what `scan` makes of it convolutions are slow even without a loop.
+      each = []
+      for i in range(len(weights)):
+        state, found = step(state, jax.tree.map(lambda leaf, i=i: leaf[i], (batches, weights)))
+        each.append(found)
+      errors, metrics = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+    else:
+      state, (errors, metrics) = jax.lax.scan(step, state, (batches, weights))
     return state, errors, metrics
 
   return learn
