@@ -67,8 +67,7 @@ def main() -> None:
   parser.add_argument('--parts_only', action='store_true', help='no whole loops, no peers')
   parser.add_argument('--output', type=pathlib.Path, default='runs/bench.json')
   arguments = parser.parse_args()
-  if arguments.rounds < 2:  # or there is no interval
-    parser.error(f'--rounds={arguments.rounds}: must be at least 2')
+  compare.check_rounds(parser, arguments.rounds)
   started = time.monotonic()
   heap.keep_freed()  # as a run does
   print(f'{machine()["processor"]}, {os.cpu_count()} cores; batch {compare.SETTINGS["batch_size"]}')

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 from scipy import stats
 
+from probes import files
+
 # Plain DQN on Pong with the Nature CNN, one environment, learning all through the window.
 SETTINGS = {
     'seed': 1,
@@ -57,10 +59,22 @@ def read_arguments(
     parser.add_argument(name, **settings)
   parser.add_argument('--rounds', type=int, default=rounds)
   arguments = parser.parse_args()
-  if arguments.rounds < 2:  # or there is no interval
-    parser.error(f'--rounds={arguments.rounds}: must be at least 2')
+  check_rounds(parser, arguments.rounds)
   arguments.folder.mkdir(parents=True, exist_ok=True)
   return arguments
+
+
+def check_rounds(parser: argparse.ArgumentParser, rounds: int) -> None:
+  """Ends the program where there are too few of them for an interval."""
+  if rounds < 2:
+    parser.error(f'--rounds={rounds}: must be at least 2')
+
+
+def write_table(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
+  """Writes a CSV file, and prints its rows."""
+  files.write_rows(path, rows)
+  for row in rows:
+    print(row)
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from benchmarks import compare, update_alone
-from probes import files
 
 AGENTS = {'dqn': 'atari', 'decqn': 'control'}
 COUNTS = (1, 2, 4, 8)
@@ -22,9 +21,7 @@ def main() -> None:
   """See the top."""
   arguments = compare.read_arguments(__doc__, rounds=5)
   rows = measure(arguments.rounds)
-  files.write_rows(arguments.folder / 'dispatches.csv', rows)
-  for row in rows:
-    print(row)
+  compare.write_table(arguments.folder / 'dispatches.csv', rows)
   for agent in AGENTS:
     print('{}: {:.3g} ms for an update, and {:.3g} for a dispatch'.format(
         agent, *split(row for row in rows if row['agent'] == agent)))

@@ -8,7 +8,6 @@ Each measurement is a process of its own: Pong, the agent's own batch size, one 
 from typing import Any
 
 from benchmarks import compare, update_alone
-from probes import files
 
 AGENTS = ('dqn', 'c51', 'qr_dqn', 'iqn', 'rainbow', 'dopamine_dqn')
 
@@ -16,10 +15,7 @@ AGENTS = ('dqn', 'c51', 'qr_dqn', 'iqn', 'rainbow', 'dopamine_dqn')
 def main() -> None:
   """See the top."""
   arguments = compare.read_arguments(__doc__, rounds=5)
-  rows = measure(arguments.rounds)
-  files.write_rows(arguments.folder / 'heap.csv', rows)
-  for row in rows:
-    print(row)
+  compare.write_table(arguments.folder / 'heap.csv', measure(arguments.rounds))
 
 
 def measure(rounds: int) -> list[dict[str, Any]]:

@@ -13,7 +13,6 @@ import subprocess
 from typing import Any
 
 from benchmarks import compare, update_alone
-from probes import files
 
 AGENTS = {'dqn': 'atari', 'rainbow': 'atari', 'dopamine_dqn': 'atari', 'decqn': 'control'}
 
@@ -23,9 +22,7 @@ def main() -> None:
   arguments = compare.read_arguments(
       __doc__, rounds=5, versions=dict(nargs='+', metavar='PYTHON[@CHECKOUT]'))
   rows = measure(arguments.versions, arguments.rounds)
-  files.write_rows(arguments.folder / 'versions.csv', rows)
-  for row in rows:
-    print(row)
+  compare.write_table(arguments.folder / 'versions.csv', rows)
 
 
 def measure(versions: list[str], rounds: int) -> list[dict[str, Any]]:

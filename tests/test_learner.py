@@ -164,6 +164,8 @@ def test_several_updates_of_convolutions_are_no_loop_on_a_cpu():
   assert 'f32[3136,512]' in program  # the dense kernel, which a loop over updates would carry
   loops = [line for line in program.splitlines() if ' while(' in line]
   assert not any('f32[3136,512]' in line for line in loops)
+  # What XLA calls convolutions of their own that it splits among threads: ten times as slow.
+  assert 'parallel_convolution' not in program
 
 
 def test_weights_scale_the_losses_of_their_examples():

@@ -317,12 +317,17 @@ def test_acts_and_learns_in_three_action_dimensions(agent):
   spec = specs.BoundedArray((3,), np.float32, -1, 1)
   config, made = build(agent, 'control', spec, (5,), 'float32')
   batch = random_batch(config, 8, (5,), np.float32, 3)
-  state = made.init(jax.random.key(0))
-  before = jax.tree.map(np.array, state.params)
-  _, choices, values = made.act(state.params, jax.random.key(1), batch.obs_t, 0.5)
+  params = made.init(jax.random.key(0)).params
+  _, choices, values = made.act(params, jax.random.key(1), batch.obs_t, 0.5)
   assert choices.shape == (8, 3) and values.shape == (8,)
-  state, errors, metrics = made.learn(state, batch, np.ones(8, np.float32))
-  assert errors.shape == (8,) and np.isfinite(errors).all() and np.isfinite(metrics['loss'])
+  assert_all_parameters_learn(made, batch)
+
+
+def assert_all_parameters_learn(made, batch):
+  size, state = len(batch.r_t), made.init(jax.random.key(0))
+  before = jax.tree.map(np.array, state.params)
+  state, errors, metrics = made.learn(state, batch, np.ones(size, np.float32))
+  assert errors.shape == (size,) and np.isfinite(errors).all() and np.isfinite(metrics['loss'])
   moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), before, state.params)
   assert all(jax.tree.leaves(moved))
 
@@ -332,13 +337,7 @@ def test_decqn_learns_from_shifted_pixels():
   action_map = actions.action_map(specs.BoundedArray((2,), np.float32, -1, 1), config.bins)
   network = learner.make_network(config, (3, 84, 84, 3), 'uint8', action_map)
   made = learner.make_agent(config, network, optimizers.make(config))
-  state = made.init(jax.random.key(0))
-  before = jax.tree.map(np.array, state.params)
-  batch = random_batch(config, 2, (3, 84, 84, 3), np.uint8, 2)
-  state, errors, metrics = made.learn(state, batch, np.ones(2, np.float32))
-  assert errors.shape == (2,) and np.isfinite(errors).all() and np.isfinite(metrics['loss'])
-  moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), before, state.params)
-  assert all(jax.tree.leaves(moved))
+  assert_all_parameters_learn(made, random_batch(config, 2, (3, 84, 84, 3), np.uint8, 2))
 
 
 @pytest.mark.parametrize('agent', ON_CONTROL)
