@@ -12,7 +12,8 @@ from agents import command_line, errors
 
 if not importlib.util.find_spec('dm_control'):
   # labmaze, which it needs, has no wheel for Python 3.13.
-  sys.exit('run_control.py: needs dm-control, which Python 3.12 and older can have')
+  sys.exit('run_control.py: needs dm-control, which Python 3.12 and older can have; after '
+           '`make setup` it is in the environment of .venv/bin/python')
 
 # What is slow to import is imported where it is used, so that --help comes at once.
 
@@ -60,7 +61,7 @@ def _tasks() -> Iterable[str]:
 
 
 CONTROL = command_line.Domain(
-    name='control', task_flag='task', default_task='cartpole_swingup', settings=settings,
+    name='control', task_flag='task', default_task='walker_walk', settings=settings,
     task=task, flags={'observations': ('state', 'state or pixels; pixels need OpenGL')},
     lists={'tasks': _tasks})
 

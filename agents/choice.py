@@ -59,9 +59,7 @@ def choose(asked: Mapping[str, Mapping[str, str]], overrides: Mapping[str, str])
   Raises:
     UsageError: a name or parameter is unknown, a value breaks its rule, or two exclude each other.
   """
-  for name in asked:
-    if name not in interventions.TABLE:
-      raise errors.unknown('interventions', name, interventions.TABLE)
+  _check_known(asked)
   given = {name: dict(values) for name, values in sorted(asked.items())}
   for dotted, value in overrides.items():
     name, _, parameter = dotted.partition('.')
@@ -102,6 +100,15 @@ def check_overrides(names: Iterable[str], overrides: Mapping[str, Any]) -> None:
             f'where --interventions={name}')
 
 
+def _check_known(names: Iterable[str]) -> None:
+  for name in names:
+    if '+' in name:  # as folders of runs have it
+      raise errors.UsageError(f'interventions={name}: names must be separated by commas')
+    if name not in interventions.TABLE:
+      raise errors.unknown(
+          'interventions', name, interventions.TABLE, interventions.OTHER_NAMES)
+
+
 def _check_conflicts(names: tuple[str, ...]) -> None:
   for one, other, reason in _conflicts():
     if one in names and other in names:
@@ -120,7 +127,9 @@ def _settings(given: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
     row = interventions.TABLE[name]
     for parameter in values:
       if parameter not in row.parameters:
-        raise errors.unknown(name, parameter, row.parameters)
+        if not row.parameters:
+          raise errors.UsageError(f'interventions={name}({parameter}=…): {name} has no parameters')
+        raise errors.unknown(f'interventions={name}: parameter', parameter, row.parameters)
     own = row.settings | {
         parameter.field: _value(name, key, values)
         for key, parameter in row.parameters.items() if parameter.field}

@@ -91,6 +91,16 @@ def define_flags(domain: Domain, to: flags.FlagValues) -> None:
       'set', [], 'name=value: override a setting; see --list=settings', flag_values=to)
 
 
+def other_names(domain: Domain) -> dict[str, str]:
+  """What other scripts and suites call the task and the length: see `errors.unknown`."""
+  length = f'num_{presets.DOMAINS[domain.name]["unit"]}'
+  return {
+      **dict.fromkeys(('env', 'envid', 'envname', 'environment', 'game', 'task', 'domain'),
+                      domain.task_flag),
+      **dict.fromkeys(('numframes', 'numsteps', 'totaltimesteps', 'frames', 'steps', 'timesteps'),
+                      length)}
+
+
 def main(domain: Domain, argv: Sequence[str]) -> int:
   """Runs a training script; returns its exit status."""
   with contextlib.suppress(errors.UsageError):  # said by who does the rest

@@ -60,7 +60,9 @@ def parse(domain: command_line.Domain, argv: Sequence[str]) -> Command | str:
   Raises:
     UsageError: an argument is bad; the text is one line.
   """
-  values = flag_reader.read_flags(argv, lambda to: command_line.define_flags(domain, to))
+  values = flag_reader.read_flags(
+      argv, lambda to: command_line.define_flags(domain, to),
+      config_lib.as_flags() | command_line.other_names(domain))
   if isinstance(values, str):
     return values
   if values.list is not None:

@@ -166,6 +166,26 @@ _IDENTITY = (
     'num_actors', 'replay')
 
 
+# What other suites call some fields: see `errors.unknown`.
+OTHER_NAMES = {
+    'lr': 'learning_rate', 'stepsize': 'learning_rate', 'gamma': 'discount',
+    'buffersize': 'replay_capacity', 'replaysize': 'replay_capacity',
+    'memorysize': 'replay_capacity', 'learningstarts': 'min_replay_size',
+    'minreplayhistory': 'min_replay_size', 'trainfreq': 'steps_per_update',
+    'trainfrequency': 'steps_per_update', 'updateperiod': 'steps_per_update',
+    'nsteps': 'n_step', 'updatehorizon': 'n_step', 'adameps': 'optimizer_epsilon',
+    'targetupdateinterval': 'target_update_period', 'maxgradnorm': 'max_gradient_norm',
+    'targetnetworkfrequency': 'target_update_period', 'epsilontrain': 'exploration_epsilon_end',
+    'epsiloneval': 'eval_epsilon', 'numbins': 'bins'}
+
+
+def as_flags() -> dict[str, str]:
+  """What --set takes, for who typed it as a flag: name, or another one -> what to write."""
+  own = {field.name.replace('_', ''): field.name for field in dataclasses.fields(Config)
+         if field.name not in _IDENTITY}
+  return {plain: f'set={name}=VALUE' for plain, name in (OTHER_NAMES | own).items()}
+
+
 def preset(agent: str, domain: str, flag: str = 'agent') -> dict[str, Any]:
   """The settings of a preset, which `flag` names, on a domain.
 
@@ -173,7 +193,8 @@ def preset(agent: str, domain: str, flag: str = 'agent') -> dict[str, Any]:
     UsageError: there is no such preset, or it is not for the domain.
   """
   if agent not in presets.PRESETS:
-    raise errors.unknown(flag, agent, presets.PRESETS)
+    known = (name for name, row in presets.PRESETS.items() if domain in row.domains)
+    raise errors.unknown(flag, agent, known, presets.OTHER_NAMES)
   row = presets.PRESETS[agent]
   if domain not in row.domains:
     others = (name for name, other in presets.PRESETS.items() if domain in other.domains)
@@ -236,6 +257,6 @@ def parse_overrides(assignments: Iterable[str], flag: str = 'set') -> dict[str, 
       overrides[name] = text
       continue
     if name not in fields:
-      raise errors.unknown(flag, name, fields)
+      raise errors.unknown(flag, name, fields.keys() - {*_IDENTITY}, OTHER_NAMES)
     overrides[name] = errors.typed(f'{flag}={name}', text, fields[name])
   return overrides

@@ -2,7 +2,8 @@
 
 import difflib
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -14,11 +15,18 @@ class RunError(RuntimeError):
   """A run that cannot go on, with the cause in words."""
 
 
-def unknown(name: str, value: str, known: Iterable[str]) -> UsageError:
-  """The error for a value that is not in a table, with the nearest that are."""
+def unknown(
+    name: str, value: str, known: Iterable[str],
+    other_names: Mapping[str, str] = {}) -> UsageError:
+  """The error for a value that is not in a table, with the nearest that are.
+
+  `other_names` are what else people call some of them, in small letters and digits alone.
+  """
   known = sorted(known)
   small = {one.lower(): one for one in known}
-  near = [small[one] for one in difflib.get_close_matches(value.lower(), small, cutoff=0.5)]
+  plain = re.sub('[^a-z0-9]', '', value.lower())
+  near = [other_names[plain]] if plain in other_names else [
+      small[one] for one in difflib.get_close_matches(value.lower(), small)]
   hint = f'did you mean {" or ".join(near)}?' if near else f'known are {", ".join(known)}'
   return UsageError(f'{name}={value}: unknown; {hint}')
 

@@ -7,12 +7,16 @@ from absl import flags
 
 from agents import errors
 
+_INTERNAL = {'flagfile', 'undefok'}  # the library's own
 _KINDS = {'int': int, 'float': float, 'bool': bool}  # what the library calls them
 
 
 def read_flags(
-    argv: Sequence[str], define: Callable[[flags.FlagValues], None]) -> flags.FlagValues | str:
+    argv: Sequence[str], define: Callable[[flags.FlagValues], None],
+    other_names: Mapping[str, str] = {}) -> flags.FlagValues | str:
   """The values of the flags that `define` defines; the help text where that is asked for.
+
+  `other_names` are of `errors.unknown`.
 
   Raises:
     UsageError: a flag is unknown or has no such value; the text is one line.
@@ -23,7 +27,7 @@ def read_flags(
   try:
     rest = values(argv)
   except (flags.Error, ValueError) as error:  # the latter of --noname=value
-    raise _refused(values, error) from None
+    raise _refused(values, error, other_names) from None
   if values.help:
     return _help(values)
   if len(rest) > 1:
@@ -31,10 +35,12 @@ def read_flags(
   return values
 
 
-def _refused(values: flags.FlagValues, error: Exception) -> errors.UsageError:
+def _refused(
+    values: flags.FlagValues, error: Exception,
+    other_names: Mapping[str, str]) -> errors.UsageError:
   """What the library refuses, in the words of all other refusals."""
   if isinstance(error, flags.UnrecognizedFlagError):
-    return errors.unknown('flag', error.flagname, set(values))
+    return errors.unknown('flag', error.flagname, _names(values), other_names)
   text = ' '.join(str(error).split())
   match = re.match(r'flag --(\w+)=(.*?): ', text)
   kind = match and _KINDS.get(values[match[1]].flag_type())
@@ -42,10 +48,13 @@ def _refused(values: flags.FlagValues, error: Exception) -> errors.UsageError:
 
 
 def _help(values: flags.FlagValues) -> str:
-  names = {values[name].name for name in values} - {'flagfile', 'undefok'}  # -h is --help too
-  own = (values[name] for name in sorted(names))
+  own = (values[name] for name in sorted(_names(values)))
   return '\n'.join(
       f'--{flag.name}: {" ".join(flag.help.split())}{_default(flag)}' for flag in own)
+
+
+def _names(values: flags.FlagValues) -> set[str]:
+  return {values[name].name for name in values} - _INTERNAL  # -h is --help too
 
 
 def _default(flag: flags.Flag) -> str:

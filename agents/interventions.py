@@ -118,13 +118,13 @@ TABLE: Mapping[str, Intervention] = {
         'output', 'label smoothing: a part of each target distribution is uniform; beside `so`, or '
         'an agent with atoms, as `c51`',
         'Lyle et al. 2024; Szegedy et al. 2016; the part is ours', 'loss',
-        parameters={'part': Parameter(0.05, field='label_smoothing')}),
+        parameters={'part': Parameter(0.05, _POSITIVE, 'label_smoothing')}),
 
     'wd': Intervention(
         'norm control',
         'decoupled weight decay on kernels; a step shrinks them by learning_rate * strength',
         'Loshchilov & Hutter 2019; the strength is that of Lee et al. 2024 (SimBa)', 'optimizer',
-        parameters={'strength': Parameter(1e-2, field='weight_decay')}),
+        parameters={'strength': Parameter(1e-2, _POSITIVE, 'weight_decay')}),
     'l2': _penalty(
         'norm control', '`strength` times the squared norm of the parameters',
         'Lyle et al. 2024', penalties.l2, 1e-5, scope=_SCOPE),
@@ -210,6 +210,19 @@ TABLE: Mapping[str, Intervention] = {
         'fourier', 'sine and cosine of x, twice as many outputs',
         'Lewandowski et al. 2024'),
 }
+
+# What else the literature calls some of them, for who types that: see `errors.unknown`.
+OTHER_NAMES = {
+    'layernorm': 'ln', 'layernormalization': 'ln', 'rmsnorm': 'rms', 'batchnorm': 'bn',
+    'batchnormalization': 'bn', 'spectralnorm': 'sn', 'spectralnormalization': 'sn',
+    'hlgauss': 'so', 'twohot': 'so', 'categorical': 'so', 'labelsmoothing': 'ls',
+    'weightdecay': 'wd', 'adamw': 'wd', 'l2regularization': 'l2', 'l2norm': 'l2',
+    'regenerative': 'l2init', 'regenerativeregularization': 'l2init', 'featurenorm': 'fnorm',
+    'weightclipping': 'wclip', 'normalizeandproject': 'nap', 'dormant': 'redo',
+    'recycling': 'redo', 'continualbackprop': 'cbp', 'continualbackpropagation': 'cbp',
+    'shrinkandperturb': 'sp', 'shrinkperturb': 'sp', 'resets': 'reset',
+    'plasticityinjection': 'inject', 'injection': 'inject', 'gradientpenalty': 'gradpen',
+    'concatenatedrelu': 'crelu', 'leakyrelu': 'leaky', 'lrelu': 'leaky'}
 
 # Who cannot go with whom, and why: names, names, reason. Two rows that set one field to different
 # values exclude each other without a word here.

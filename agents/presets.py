@@ -148,4 +148,9 @@ PRESETS: Mapping[str, Preset] = {
         'ResNet-18 for small images (He et al. 2016)', {}, supervised=dict(torso='resnet18')),
 }
 
+# What else people call some of them: see `errors.unknown`.
+OTHER_NAMES = {
+    'ddqn': 'double_dqn', 'per': 'prioritized', 'prioritizeddqn': 'prioritized',
+    'duelingdqn': 'dueling', 'categoricaldqn': 'c51', 'der': 'rainbow_der', 'qr': 'qr_dqn'}
+
 DEFAULT_AGENT: Mapping[str, str] = {'atari': 'rainbow', 'control': 'decqn'}

@@ -47,7 +47,7 @@ def parse(argv: Sequence[str]) -> Command | str:
   Raises:
     UsageError: an argument is bad; the text is one line.
   """
-  values = flag_reader.read_flags(argv, define_flags)
+  values = flag_reader.read_flags(argv, define_flags, config_lib.as_flags())
   if isinstance(values, str):
     return values
   one = pathlib.Path(values.run_dir)  # whose name may have a comma in it

@@ -42,7 +42,7 @@ def _probe_all(
       log.info('%s %s: probed already', f'{frame:,}', config.unit)
       continue
     try:
-      saved = saved_run.load(run, frame, prober and prober.model)
+      saved = saved_run.load(run, frame)
       prober = prober or probing.make(config, saved.model)
       probing.probe(prober, saved.state, saved.inputs, frame, rows, out_dir, stop)
     except (checkpoint.CheckpointError, ValueError) as error:

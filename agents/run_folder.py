@@ -146,12 +146,13 @@ def _check_same(folder: pathlib.Path, stored: Mapping[str, Any], config: Config)
   there, here = as_json(config_of(folder, stored)), as_json(config)
   for name in here:
     if name not in MAY_CHANGE and there[name] != here[name]:
-      older = '' if name in stored else (
-          '; the run is from before that setting came, continue it with '
-          f'--set={name}={there[name]}')
+      how = (f'; continue it by the command that began it, see command_line in its {CONFIG}'
+             if name in stored else
+             '; the run is from before that setting came, continue it with '
+             f'--set={name}={there[name]}')
       raise errors.UsageError(
           f'run_dir={folder}: belongs to another config: there {name}={there[name]}, '
-          f'here {name}={here[name]}{older}')
+          f'here {name}={here[name]}{how}')
   if here['run_length'] < there['run_length']:
     raise errors.UsageError(
         f'run_dir={folder}: is a run of {there["run_length"]:,} {here["unit"]}; it can be made '

@@ -1,5 +1,7 @@
 """A run as its folder holds it, without its environment: config, checkpoints, what probes need."""
 
+import dataclasses
+import functools
 import json
 import pathlib
 from typing import NamedTuple
@@ -46,8 +48,8 @@ def read(folder: pathlib.Path) -> SavedRun:
   return SavedRun(folder, config, frames)
 
 
-def load(run: SavedRun, frame: int, model: learner.Model | None = None) -> Saved:
-  """Opens a checkpoint; a model that was built for another one of the run saves compiling.
+def load(run: SavedRun, frame: int) -> Saved:
+  """Opens a checkpoint.
 
   Raises:
     CheckpointError: it cannot be read, or does not fit the run's config.
@@ -55,16 +57,22 @@ def load(run: SavedRun, frame: int, model: learner.Model | None = None) -> Saved
   folder = run.folder / 'checkpoints' / str(frame)
   tensors, content = checkpoint.load(folder)
   inputs = _inputs(folder, run.config)
-  if model is None:
-    try:
-      action_map = ActionMap(int(content['num_action_dims']), int(content['num_choices']), None)
-    except (KeyError, TypeError, ValueError) as error:
-      raise checkpoint.CheckpointError(
-          f'{folder / checkpoint.STATE}: must say how many actions there are: {error!r}') from None
-    shape, dtype = inputs.observations.shape[1:], inputs.observations.dtype.name
-    model = learner.make(run.config, shape, dtype, action_map)
+  try:
+    action_map = ActionMap(int(content['num_action_dims']), int(content['num_choices']), None)
+  except (KeyError, TypeError, ValueError) as error:
+    raise checkpoint.CheckpointError(
+        f'{folder / checkpoint.STATE}: must say how many actions there are: {error!r}') from None
+  shape, dtype = inputs.observations.shape[1:], inputs.observations.dtype.name
+  model = _model(dataclasses.replace(run.config, **_NOT_THE_LEARNERS), shape, dtype, action_map)
   template = jax.eval_shape(model.agent.init, jax.random.key(0))
   return Saved(model, checkpoint.from_tensors(template, tensors), inputs)
+
+
+# Runs that differ in their seed and their probes alone share what is compiled.
+_NOT_THE_LEARNERS = {
+    field.name: field.default for field in dataclasses.fields(Config)
+    if field.name == 'seed' or field.name.startswith('probe_')}
+_model = functools.lru_cache(maxsize=2)(learner.make)
 
 
 def _inputs(folder: pathlib.Path, config: Config) -> Inputs:

@@ -30,9 +30,13 @@ def game_names() -> list[str]:
 
 
 def canonical_name(game: str) -> str:
-  """Pong, MsPacman, ms-pacman or ALE/MsPacman-v5 in ale-py's snake_case; ValueError if unknown."""
+  """MsPacman, ms-pacman, ALE/MsPacman-v5 or MsPacmanNoFrameskip-v4 in ale-py's snake_case.
+
+  Raises:
+    ValueError: there is no such game.
+  """
   known = {name.replace('_', ''): name for name in game_names()}
-  plain = re.sub(r'^ale/|-v\d+$|[^a-z0-9]', '', game.lower())
+  plain = re.sub(r'^ale/|(noframeskip|deterministic)?-v\d+$|[^a-z0-9]', '', game.lower())
   if plain not in known:
     raise names.unknown('game', game, known.values())
   return known[plain]

@@ -1,5 +1,6 @@
 """Runs on Catch inside the test's own process, small enough to learn in seconds."""
 
+import dataclasses
 import threading
 
 import numpy as np
@@ -21,12 +22,30 @@ def make_config(**overrides):
   return config_lib.resolve('control', 'catch', 'double_dqn', [], overrides)
 
 
+# Which settings a model is not made of. Runs that differ in these share what is compiled.
+_NOT_THE_MODELS = {
+    'seed', 'run_length', 'replay', 'replay_capacity', 'min_replay_size', 'n_step', 'batch_size',
+    'steps_per_update', 'updates_per_dispatch', 'num_envs', 'prioritized', 'priority_exponent',
+    'eval_length', 'eval_envs', 'eval_epsilon', 'eval_episodes', 'checkpoint_every',
+    'exploration_epsilon_begin', 'exploration_epsilon_end', 'exploration_decay_steps'}
+_MODELS = {}
+
+
+def _model_key(config, pixels):
+  settings = dataclasses.asdict(config)
+  return pixels, *(value for name, value in settings.items() if name not in _NOT_THE_MODELS)
+
+
 def build(config, kind='local', pixels=False, normalize=lambda r: r):
   task = parts.Task(
       lambda num_envs, seed: catch.make(num_envs, seed, ROWS, 5, pixels), normalize)
   settings = parts.replay_settings(config)
-  return parts.build(
-      config, task, lambda signature: factory.make(kind, signature, settings, 'test-loop'))
+  key = _model_key(config, pixels)
+  run = parts.build(
+      config, task, lambda signature: factory.make(kind, signature, settings, 'test-loop'),
+      _MODELS.get(key))
+  _MODELS[key] = run.model
+  return run
 
 
 def train(run, num_steps, state=None):

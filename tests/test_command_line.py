@@ -94,7 +94,13 @@ ATARI = (
     (['--track=mlflow'], r'track=mlflow: unknown; known are tensorboard'),
     (['--list=game'], r'list=game: unknown; did you mean games\?'),
     (['--game_name=pong'], r'flag=game_name: unknown; did you mean game'),
-    (['--num_steps=9'], r'flag=num_steps: unknown; did you mean num_.*num_frames'),
+    (['--num_steps=9'], r'flag=num_steps: unknown; did you mean num_frames\?'),
+    (['--env=Pong'], r'flag=env: unknown; did you mean game\?'),
+    (['--task=walker_walk'], r'flag=task: unknown; did you mean game\?'),
+    (['--learning-rate=1'], r'flag=learning-rate: unknown; did you mean set=learning_rate=VALUE\?'),
+    (['--gamma=0.9'], r'flag=gamma: unknown; did you mean set=discount=VALUE\?'),
+    (['--set=lr=1'], r'set=lr: unknown; did you mean learning_rate\?'),
+    (['--agent=ddqn'], r'agent=ddqn: unknown; did you mean double_dqn\?'),
     (['pong'], r'argument=pong: must be a flag'),
     (['--resume'], r'resume=true: needs --run_dir'),
     (['--set=replay_capacity=900000000000', '--replay=local'],
@@ -155,12 +161,13 @@ def finished(tmp_path_factory):
     ([], r'run_dir=.*: holds a run already; continue it with --resume'),
     (['--resume', '--seed=7'], r'run_dir=.*: belongs to another config: there seed=1, here seed=7'),
     (['--resume', '--interventions=ln'],
-     r"run_dir=.*: another config|run_dir=.*: belongs to another config: there interventions=\[\]"),
+     r"run_dir=.*: belongs to another config: there interventions=\[\]"),
     (['--resume', '--num_steps=19'],
      'run_dir=.*: is a run of 20 steps; it can be made longer, not shorter, but here '
      'run_length=19'),
-    (['--resume', '--task=walker_walk'],
-     r'run_dir=.*: belongs to another config: there task=cartpole_swingup')])
+    (['--resume', '--task=cheetah_run'],
+     r'run_dir=.*: belongs to another config: there task=walker_walk, here task=cheetah_run; '
+     'continue it by the command that began it, see command_line in its config.json')])
 def test_a_folder_that_holds_a_run_is_not_overwritten(capsys, finished, arguments, message):
   line = refuse(capsys, finished, run_control.CONTROL, 'run_control.py',
                 f'--run_dir={finished}', *SMALL, *arguments)

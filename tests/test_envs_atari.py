@@ -122,7 +122,8 @@ def test_a_segment_is_worth_its_reload():
 
 
 @pytest.mark.parametrize('name', [
-    'ms_pacman', 'MsPacman', 'mspacman', 'ms-pacman', 'ALE/MsPacman-v5', 'Ms. Pacman'])
+    'ms_pacman', 'MsPacman', 'mspacman', 'ms-pacman', 'ALE/MsPacman-v5', 'Ms. Pacman',
+    'MsPacmanNoFrameskip-v4', 'MsPacmanDeterministic-v4'])
 def test_names_of_a_game(name):
   assert atari.canonical_name(name) == 'ms_pacman'
 

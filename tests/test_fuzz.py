@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 import run_atari
 import run_control
-import run_supervised
 from agents import (
   checkpoint,
   cli,
@@ -29,6 +28,7 @@ from agents.config import Config
 from agents.supervised import cli as supervised_cli
 from probes import report
 from tests import runs
+from tests.image_streams import STREAMS
 
 pytestmark = pytest.mark.usefixtures('own_signals')
 
@@ -53,7 +53,7 @@ SHARED = ('agent', 'interventions', 'replay', 'replay_port', 'num_envs', 'seed',
 PARSERS = {
     'run_atari': functools.partial(commands.parse, run_atari.ATARI),
     'run_control': functools.partial(commands.parse, run_control.CONTROL),
-    'run_supervised': functools.partial(supervised_cli.parse, run_supervised.STREAMS),
+    'run_supervised': functools.partial(supervised_cli.parse, STREAMS),
     'run_probe': probe_cli.parse}
 
 

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from agents import choice, errors, interventions, mechanism
+from agents import choice, errors, interventions, mechanism, presets
 from agents import config as config_lib
 
 FIELDS = {field.name: field for field in dataclasses.fields(config_lib.Config)}
@@ -55,11 +55,17 @@ def test_set_is_stronger_than_a_default_and_than_a_field():
     (['ln', 'wd', 'ln'], {}, 'interventions=ln: given twice; name each once'),
     (['l2(strength)'], {}, 'interventions=l2(strength): must be PARAMETER=VALUE'),
     (['l2(strength=1'], {}, 'interventions=l2(strength=1: must be NAME or NAME(PARAMETER=VALUE,'),
-    (['l2(size=1)'], {}, 'l2=size: unknown; known are scope, strength'),
+    (['l2(size=1)'], {}, 'interventions=l2: parameter=size: unknown; known are scope, strength'),
     (['l2(strength=0)'], {}, 'l2.strength=0: must be above 0'),
     (['l2(strength=much)'], {}, 'l2.strength=much: must be a number'),
     (['l2(scope=some)'], {}, 'l2.scope=some: must be one of all, kernels'),
-    (['wd(strength=-1)'], {}, 'weight_decay=-1.0: must be at least 0'),
+    (['wd(strength=0)'], {}, 'wd.strength=0: must be above 0'),
+    (['ls(part=0)', 'so'], {}, 'ls.part=0: must be above 0'),
+    (['wd'], {'weight_decay': 0.0}, 'set=weight_decay=0.0: must be above 0 where'),
+    (['layer_norm'], {}, 'interventions=layer_norm: unknown; did you mean ln?'),
+    (['Shrink-and-perturb'], {}, 'interventions=Shrink-and-perturb: unknown; did you mean sp?'),
+    (['ln+wd'], {}, 'interventions=ln+wd: names must be separated by commas'),
+    (['sn(iterations=1)'], {}, 'interventions=sn(iterations=…): sn has no parameters'),
     (['l2(strength=nan)'], {}, 'l2.strength=nan: must be a number'),
     (['l2(strength=1,strength=2)'], {}, 'interventions=l2(strength=2): strength is set twice'),
     (['ln'], {'norm': 'none'}, 'set=norm=none: --interventions=ln sets norm=layer; leave one out'),
@@ -111,6 +117,14 @@ def test_a_row_is_complete(name):
   assert row.settings.keys() <= FIELDS.keys()
 
 
+def test_other_names_are_none_of_the_tables_and_lead_to_its_rows():
+  for others, table in ((interventions.OTHER_NAMES, interventions.TABLE),
+                        (presets.OTHER_NAMES, presets.PRESETS),
+                        (config_lib.OTHER_NAMES, FIELDS)):
+    assert set(others.values()) <= table.keys() and not others.keys() & table.keys()
+    assert all(re.fullmatch('[a-z0-9]+', name) for name in others)
+
+
 FOLDER = pathlib.Path(__file__).parents[1]
 
 
@@ -119,7 +133,7 @@ def test_a_name_stands_in_its_row_alone(name):
   """Outside the table no code asks for an intervention by its quoted name."""
   quoted = re.compile(rf"""['"]{name}['"]""")
   for folder in ('agents', 'networks', 'probes', 'replay', 'envs'):
-    for path in (FOLDER / folder).glob('*.py'):
+    for path in (FOLDER / folder).rglob('*.py'):
       lines = path.read_text().splitlines()
       found = [line for line in lines if quoted.search(line)]
       if path.name == 'interventions.py':

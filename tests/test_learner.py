@@ -1,5 +1,7 @@
 """The update, the optimiser and acting."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,17 +11,29 @@ from dm_env import specs
 
 from agents import actions, learner, losses, objectives, optimizers
 from agents import config as config_lib
+from networks import torsos
 from networks import types as network_types
 from replay import types
 
 DIMS, CHOICES = 2, 3
 
 
-def make(names=(), **overrides):
-  overrides = dict(torso='mlp', bins=CHOICES) | overrides
+# Shape and type of an observation.
+STATE = ((4,), 'float32')
+PIXELS = ((4, 25, 25), 'uint8')
+
+
+def make(names=(), observation=STATE, **overrides):
+  """Equal arguments share what is compiled."""
+  return _make(tuple(names), observation, tuple(overrides.items()))
+
+
+@functools.cache
+def _make(names, observation, overrides):
+  overrides = dict(torso='mlp', bins=CHOICES) | dict(overrides)
   config = config_lib.resolve('control', 'test', 'double_dqn', names, overrides)
   action_map = actions.action_map(specs.BoundedArray((DIMS,), np.float32, -1, 1), config.bins)
-  network = learner.make_network(config, (4,), 'float32', action_map)
+  network = learner.make_network(config, *observation, action_map)
   optimizer = optimizers.make(config)
   return config, network, learner.make_agent(config, network, optimizer)
 
@@ -125,11 +139,21 @@ def joined(batches):
   return jax.tree.map(lambda *leaves: np.concatenate(leaves), *batches)
 
 
+def pictured(transition, seed):
+  shape, dtype = PIXELS
+  frames = np.random.default_rng(seed).integers(0, 255, (2, 8, *shape), dtype)
+  return transition._replace(obs_tm1=frames[0], obs_t=frames[1])
+
+
 @pytest.mark.parametrize('overrides', [
-    {}, dict(noisy=True, distribution='quantile'), dict(target_update_period=2)], ids=str)
+    {}, dict(noisy=True, distribution='quantile'), dict(target_update_period=2),
+    dict(observation=PIXELS, torso='data_efficient')], ids=str)
 def test_several_updates_in_one_program_are_those_of_one_each(overrides):
   _, _, agent = make(['redo(period=2,tau=0.1)', 'wd'], optimizer_epsilon=1e-3, **overrides)
   batches = [transitions(seed=i) for i in range(5)]
+  if 'observation' in overrides:  # whose updates are no loop
+    assert torsos.slow_in_loops(overrides['torso'])
+    batches = [pictured(batch, i) for i, batch in enumerate(batches)]
   weights = np.random.default_rng(0).uniform(0.1, 1, (5, 8)).astype(np.float32)
   state, each = agent.init(jax.random.key(0)), []
   for batch, weight in zip(batches, weights, strict=True):
@@ -150,6 +174,10 @@ def test_weights_of_other_shapes_are_refused():
 def _numbers(leaf):
   is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
   return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
+
+
+def _all_numbers(state):
+  return jax.tree.map(_numbers, state)
 
 
 def test_several_updates_of_convolutions_are_no_loop_on_a_cpu():
@@ -391,6 +419,23 @@ def test_norms_are_of_the_first_update_and_every_17th_after_it():
       np.testing.assert_allclose(metrics['update_norm'].value, optax.global_norm(step), rtol=1e-5)
       assert metrics['gradient_norm'].value > 0
   assert at == [0, 17, 34]
+
+
+@pytest.mark.parametrize('names', [[], ['ln', 'wd', 'redo(period=2,tau=0.1)']])
+def test_neither_rare_norms_nor_buffers_given_away_change_what_is_learnt(names):
+  config, network, agent = make(names)
+  always = learner.make_agent(config, network, optimizers.make(config), norms_every=1)
+  keeping = jax.jit(agent.learn.__wrapped__)
+  states = [agent.init(jax.random.key(0)) for _ in range(3)]
+  for update in range(4):
+    batch = transitions(seed=update)
+    found = [learn(state, batch, EQUAL) for learn, state in zip(
+        (agent.learn, always.learn, keeping), states, strict=True)]
+    states = [state for state, _, _ in found]
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(states[2]))
+    for state, errors, _ in found[1:]:
+      np.testing.assert_array_equal(errors, found[0][1])
+      jax.tree.map(np.testing.assert_array_equal, *map(_all_numbers, (state, states[0])))
 
 
 @pytest.mark.parametrize('others', [[], ['sp(shrink=0.5,perturb=0.5)'], ['redo(period=1,tau=0.9)']])

@@ -9,8 +9,8 @@ import pytest
 
 from agents import script
 from agents.supervised import cli, main
-from run_supervised import STREAMS
 from tests import runs
+from tests.image_streams import STREAMS
 
 # In one process, for what is run once.
 pytestmark = [pytest.mark.xdist_group('playing'), pytest.mark.usefixtures('own_signals')]

@@ -85,6 +85,16 @@ def test_several_runs_are_compared_from_what_they_hold(run, copy, tmp_path):
   assert not (copy / 'probed').exists()
 
 
+def test_runs_of_one_config_share_what_is_compiled(run, copy):
+  def model(folder):
+    return saved_run.load(saved_run.read(folder), 100).model
+
+  edit(seed=2, probe_steps=7)(copy)
+  assert model(copy) is model(run)
+  edit(learning_rate=1.0)(copy)
+  assert model(copy) is not model(run)
+
+
 def test_a_folder_may_have_a_comma_in_its_name(copy):
   renamed = copy.rename(copy.parent / 'ln,wd')
   command = probe_cli.parse(['run_probe.py', f'--run_dir={renamed}'])

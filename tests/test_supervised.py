@@ -18,8 +18,8 @@ from agents import config as config_lib
 from agents.actions import ActionMap
 from agents.supervised import cli, experiments, main, training
 from envs import datasets, streams
-from run_supervised import STREAMS
 from tests import runs
+from tests.image_streams import STREAMS
 
 # In one process, for what is compiled and run once.
 pytestmark = [pytest.mark.xdist_group('supervised'), pytest.mark.usefixtures('own_signals')]
