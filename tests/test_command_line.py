@@ -269,7 +269,7 @@ def test_an_impossible_folder_is_refused(capsys, tmp_path, name):
 def test_a_torso_that_does_not_fit_is_refused(capsys, tmp_path):
   line = refuse(capsys, tmp_path, run_control.CONTROL, 'run_control.py', '--agent=dqn',
                 '--set=torso=nature', '--replay=local', f'--run_dir={tmp_path}/run')
-  assert line.startswith('torso=nature: must take observations of shape (5,); it does not')
+  assert line.startswith('torso=nature: must take observations of shape (24,); it does not')
 
 
 def test_rows_without_a_checkpoint_are_not_lost_to_resume(capsys, finished, tmp_path):
