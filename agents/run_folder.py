@@ -208,7 +208,7 @@ def create(
   `about` is more of ABOUT, from who knows it.
   """
   folder.mkdir(parents=True, exist_ok=True)
-  now = dict(versions=_versions(), command_line=[sys.executable, *sys.argv])
+  now = dict(versions=versions(), command_line=[sys.executable, *sys.argv])
   content = as_json(config) | dict(run_id=run_id, **now, continued_with=[])
   if stored:
     first = {name: stored[name] for name in (*now, *about) if name in stored}
@@ -228,14 +228,15 @@ def frozen(value: Any) -> Any:
   return tuple(map(frozen, value)) if isinstance(value, list) else value
 
 
-def _versions() -> dict[str, str]:
-  versions = {'python': platform.python_version(), 'pliant': _own_version()}
+def versions() -> dict[str, str]:
+  """Of Python, this checkout and the packages that a run's numbers depend on."""
+  found = {'python': platform.python_version(), 'pliant': _own_version()}
   for name in _PACKAGES:
     try:
-      versions[name] = importlib.metadata.version(name)
+      found[name] = importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
       continue
-  return versions
+  return found
 
 
 def _own_version() -> str:

@@ -5,7 +5,6 @@ One measurement at a time, by turns; a row is a median and the least and most se
 
 import argparse
 import functools
-import importlib.metadata
 import json
 import os
 import pathlib
@@ -17,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from agents import config as config_lib
-from agents import heap
+from agents import heap, run_folder
 from benchmarks import compare, speeds
 from benchmarks.peers import PEERS
 from replay import factory
@@ -48,10 +47,14 @@ ROWS = (
     *(Row(f'learner, {agent}', 'updates/s', functools.partial(speeds.learner, agent))
       for agent in LEARNERS),
     Row(GATHER, 'batches/s', speeds.gather),
-    *(Row(f'replay, {kind}', 'batches/s', functools.partial(speeds.replay, kind))
+    *(Row(f'replay, {kind}{name}', 'batches/s', functools.partial(speeds.replay, kind, prioritized))
+      for kind in factory.available()
+      for name, prioritized in (('', False), (', prioritized', True))),
+    *(Row(f'adding, {kind}', 'steps/s', functools.partial(speeds.adding, kind))
       for kind in factory.available()),
     *([Row('weights, learner to actor', 'letters/s', speeds.publishing)]
       if 'reverb' in factory.available() else []),
+    Row('probe, dqn', 'probes/s', speeds.probe),
     Row(f'checkpoint, {speeds.NUM_STORED:,} transitions', 'checkpoints/s', speeds.checkpoint),
     Row(CONTROL[0], 'steps/s', speeds.control_environment),
     Row(CONTROL[1], 'updates/s', functools.partial(speeds.learner, 'decqn', 'control')),
@@ -178,12 +181,9 @@ def show(name: str, unit: str, values: list[float]) -> None:
 
 def machine() -> dict[str, Any]:
   """What the numbers depend on."""
-  names = ('ale-py', 'dm-haiku', 'dm-reverb', 'gymnasium', 'jax', 'numpy', 'optax')
-  installed = {d.name.lower(): d.version for d in importlib.metadata.distributions()}
   return dict(
       processor=_processor(), cores=os.cpu_count(), system=platform.platform(),
-      python=platform.python_version(),
-      versions={name: installed[name] for name in names if name in installed})
+      xla_flags=os.environ.get('XLA_FLAGS', ''), versions=run_folder.versions())
 
 
 def _processor() -> str:

@@ -26,6 +26,7 @@ from agents import loop, parts, probing, snapshot
 from agents.distributed import job, letters
 from envs import atari, control
 from replay import factory
+from replay import types as replay_types
 
 NUM_STORED = 5_000  # transitions that are drawn from
 _EPSILON = 0.1
@@ -189,12 +190,37 @@ def matrices() -> Iterator[int]:
     yield 5 * 2 * 1024**3 // 10**6
 
 
-def replay(kind: str) -> Iterator[int]:
-  """Batches drawn uniformly."""
-  with build('dqn', kind, {'replay_capacity': NUM_STORED, 'min_replay_size': 1}) as run:
+def replay(kind: str, prioritized: bool) -> Iterator[int]:
+  """Batches drawn uniformly; or by priorities, which are then set anew."""
+  settings = {'replay_capacity': NUM_STORED, 'min_replay_size': 1, 'prioritized': prioritized}
+  rng = np.random.default_rng(1)
+  with build('dqn', kind, settings) as run:
     fill(run, NUM_STORED)
     while True:
-      jax.block_until_ready(run.replay.sample(run.config.batch_size).transition)
+      sample = run.replay.sample(run.config.batch_size)
+      jax.block_until_ready(sample.transition)
+      if prioritized:
+        run.replay.update(sample.keys, rng.uniform(0.1, 1, run.config.batch_size))
+      yield 1
+
+
+def adding(kind: str) -> Iterator[int]:
+  """Agent steps that are stored, the same over and over."""
+  with build('dqn', kind, {'replay_capacity': NUM_STORED, 'min_replay_size': 1}) as run:
+    for step in itertools.cycle(_played(run, NUM_STORED)):
+      run.replay.add(step)
+      yield 1
+
+
+def probe() -> Iterator[int]:
+  """Probes of a network and its fresh control, of the default size."""
+  with build('dqn', 'local', {'replay_capacity': NUM_STORED, 'min_replay_size': 1}) as run:
+    fill(run, NUM_STORED)
+    state = snapshot.start(run)
+    inputs = probing.draw(run, state.learner.params, state.num_steps)
+    prober = probing.make(run.config, run.model)
+    while True:
+      probing.measure(prober, state.learner, inputs, None)
       yield 1
 
 
@@ -242,12 +268,18 @@ def gather() -> Iterator[int]:
 
 def fill(run: parts.Parts, num_steps: int) -> None:
   """Stores what a fixed cycle of actions leads to, over and over again."""
+  steps = _played(run, min(num_steps, NUM_STORED))
+  for step in itertools.islice(itertools.cycle(steps), num_steps + 1):
+    run.replay.add(step)
+
+
+def _played(run: parts.Parts, num_steps: int) -> list[replay_types.Step]:
+  """So many steps of an episode, after its first."""
   timestep = run.env.reset()
   steps = list(run.accumulator.step(timestep, None))
   action_map = run.player.action_map
-  for i in range(min(num_steps, NUM_STORED)):
+  for i in range(num_steps):
     choices = np.full((1, action_map.num_dims), i // 10 % action_map.num_choices, np.int32)
     timestep = run.env.step(action_map.to_environment(choices))
     steps += run.accumulator.step(timestep, choices)
-  for step in itertools.islice(itertools.cycle(steps), num_steps + 1):
-    run.replay.add(step)
+  return steps

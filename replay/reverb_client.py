@@ -45,11 +45,22 @@ class Client:
           f'the replay server at {endpoint.address} has our process id, {endpoint.pid}, in another '
           'PID namespace; Reverb would take it for this process and crash: start either again')
     bypass_proxies(endpoint.host)
-    self._client = reverb.Client(endpoint.address)
-    run_ids = run_ids_of(self.info('introduce itself'))
+    run_ids = run_ids_of(self._introduction())
     if endpoint.run_id not in run_ids:
       raise types.ReplayError(f'the replay server at {endpoint.address} belongs to run '
                               f'{" and ".join(run_ids) or "none"}, not to {endpoint.run_id}')
+
+  def _introduction(self) -> dict[str, Any]:
+    """The server's tables by name; one that we started may be slow to begin to answer."""
+    patience_s = reverb_process.START_SECONDS if self._server.process else 0.0
+    until = time.monotonic() + patience_s
+    while True:
+      self._client = reverb.Client(self._server.endpoint.address)  # a connection can be lost, too
+      try:
+        return self.info('introduce itself')
+      except types.ReplayError:
+        if time.monotonic() >= until or self._server.end():
+          raise
 
   def info(self, task: str) -> dict[str, Any]:
     """The server's tables by name. Raises ReplayError where it does not answer."""

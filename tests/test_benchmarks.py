@@ -1,9 +1,11 @@
 """The arithmetic and the order of the benchmarks; what they measure is for `make bench` to say."""
 
 import ast
+import functools
 import itertools
 import json
 import math
+import os
 import pathlib
 import subprocess
 import sys
@@ -223,6 +225,23 @@ def test_what_a_benchmark_starts_and_writes_is_gone_after_it(make, tmp_path, mon
   assert [next(benchmark), next(benchmark)] == [1, 1] and list(tmp_path.iterdir())
   benchmark.close()
   assert not list(tmp_path.iterdir()) and psutil.Process().children() == before
+
+
+@pytest.mark.parametrize('make', [
+    functools.partial(speeds.replay, 'local', prioritized=False),
+    functools.partial(speeds.replay, 'local', prioritized=True),
+    functools.partial(speeds.adding, 'local')], ids=['uniform', 'prioritized', 'adding'])
+def test_a_replay_can_be_drawn_from_and_added_to_for_ever(make, monkeypatch):
+  monkeypatch.setattr(speeds, 'NUM_STORED', 40)
+  benchmark = make()
+  assert [next(benchmark) for _ in range(100)] == 100 * [1]
+  benchmark.close()
+
+
+def test_a_machine_says_what_the_numbers_depend_on():
+  found = bench.machine()
+  assert found['cores'] and found['processor'] and found['xla_flags'] == os.environ['XLA_FLAGS']
+  assert {'pliant', 'jax', 'jaxlib', 'numpy'} <= found['versions'].keys()
 
 
 def test_control_is_compared_with_its_parts_by_hand():

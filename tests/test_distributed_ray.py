@@ -18,8 +18,9 @@ pytestmark = [pytest.mark.reverb, pytest.mark.xdist_group('distributed')]
 # Some seconds of a run, after the start of all its processes.
 FLAGS = (
     *(flag for flag in runs.SMALL if not flag.startswith(('--replay', '--num_steps'))),
-    '--replay=reverb', '--num_actors=2', '--num_steps=3000')
-FRAMES = [str(frame) for frame in range(0, 3001, 300)]
+    '--replay=reverb', '--num_actors=2', '--num_steps=3000', '--eval_every_steps=1000',
+    '--probe_every_steps=0')
+FRAMES = ['0', '1000', '2000', '3000']
 
 
 def pids(folder, name):

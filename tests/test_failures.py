@@ -9,6 +9,8 @@ import pytest
 from agents import checkpoint
 from tests import runs
 
+SMALL = (*runs.SMALL, '--probe_every_steps=0')
+
 
 def stopped(folder, process):
   """Waits for the end of a run that failed; returns the log line with the cause."""
@@ -24,7 +26,7 @@ def stopped(folder, process):
 
 def test_a_full_disk_is_said_and_loses_nothing(tmp_path):
   folder = tmp_path / 'run'
-  process = runs.start('run_control.py', *runs.SMALL, f'--run_dir={folder}')
+  process = runs.start('run_control.py', *SMALL, f'--run_dir={folder}')
   runs.wait_for((folder / 'checkpoints' / '200').exists, process)
   before = runs.rows(folder / 'results.csv')
   # No file may grow beyond this: smaller than a checkpoint, larger than rows, log and report.
@@ -33,7 +35,7 @@ def test_a_full_disk_is_said_and_loses_nothing(tmp_path):
   assert runs.rows(folder / 'results.csv')[:len(before)] == before
   newest = checkpoint.newest(folder / 'checkpoints')
   assert checkpoint.load(newest)[1]['num_steps'] == int(newest.name)
-  status, _, err = runs.run('run_control.py', *runs.SMALL, f'--run_dir={folder}', '--resume')
+  status, _, err = runs.run('run_control.py', *SMALL, f'--run_dir={folder}', '--resume')
   assert status == 0, err
   assert [row['frame'] for row in runs.rows(folder / 'results.csv')] == ['0', '300', '600', '900']
 
@@ -41,7 +43,7 @@ def test_a_full_disk_is_said_and_loses_nothing(tmp_path):
 @pytest.mark.reverb
 def test_a_dead_replay_server_is_said_and_the_run_goes_on_with_resume(tmp_path):
   folder = tmp_path / 'run'
-  flags = [flag.replace('local', 'reverb') for flag in runs.SMALL]
+  flags = [flag.replace('local', 'reverb') for flag in SMALL]
   flags.append(f'--run_dir={folder}')
   process = runs.start('run_control.py', *flags)
   runs.wait_for((folder / 'checkpoints' / '200').exists, process)

@@ -210,7 +210,7 @@ print(json.dumps(dict(peak=peak, seconds=seconds, finite=bool(np.isfinite(kernel
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='reads the peak of memory from /proc')
-@pytest.mark.parametrize('torso', ['nature', 'impala'])
+@pytest.mark.parametrize('torso', ['nature', pytest.param('impala', marks=pytest.mark.slow)])
 def test_64_inputs_fit_in_2_gb(torso):
   done = subprocess.run([sys.executable, '-c', MEASURE, torso], capture_output=True, text=True,
                         cwd=pathlib.Path(__file__).parents[1], check=True)

@@ -83,6 +83,8 @@ SMALL = dict(
     pytest.param('qr_dqn', ['sn', 'inject'], marks=pytest.mark.slow)])
 def test_every_kind_of_agent_can_be_probed(agent, names):
   overrides = {'inject.at': '1'} if 'inject' in names else {}
+  if agent != 'decqn':  # whose normalization is its torso's own
+    overrides |= dict(torso='mlp', hidden_size=16)
   config = config_lib.resolve('control', 'catch', agent, names, SMALL | overrides)
   task = parts.Task(lambda num_envs, seed: catch.make(num_envs, seed, 6, 5), lambda r: r)
   run = parts.build(config, task, lambda signature: factory.make(

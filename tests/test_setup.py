@@ -122,7 +122,8 @@ def test_a_failed_step_shows_its_output():
 
 
 @pytest.mark.reverb
-@pytest.mark.parametrize('first', ['reverb', 'jax'])
+# Tests that use Reverb import JAX first, most of them.
+@pytest.mark.parametrize('first', ['reverb', pytest.param('jax', marks=pytest.mark.slow)])
 def test_every_library_works_in_one_process(first):
   done = subprocess.run([sys.executable, 'tests/smoke.py', first], cwd=ROOT, capture_output=True,
                         text=True, timeout=100)

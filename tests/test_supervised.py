@@ -35,7 +35,7 @@ def lane(folder, seed, **overrides):
   settings = dict(
       run_length=60, steps_per_task=20, eval_length=COUNT, checkpoint_every=20, probe_every=0)
   config = config_lib.resolve(
-      'supervised', 'random_labels', 'mlp', ['ln'],
+      'supervised', 'random_labels', 'small_mlp', ['ln'],
       dict(batch_size=8, probe_observations=COUNT, probe_inputs=8, probe_targets=2, probe_steps=3,
            probe_lanczos_steps=3), objective='classification', seed=seed,
       **settings | overrides)
@@ -210,7 +210,8 @@ def test_an_experiment_leaves_curves_figure_report_and_comparison(experiment):
     ([], ['mean_accuracy', 'sharpness']), (['--probe_every_tasks=0'], ['mean_accuracy'])])
 def test_each_claim_has_a_figure_but_those_on_probes_that_are_off(tmp_path, flags, metrics):
   argv = ['run', '--experiment=parameter_scale', f'--run_dir={tmp_path}/run', *SMALL[1:],
-          '--interventions=', '--num_seeds=1', *flags]
+          '--interventions=', '--num_seeds=1', '--set=probe_targets=2', '--set=probe_steps=3',
+          '--set=probe_inputs=8', '--set=probe_lanczos_steps=3', *flags]
   assert main.run(STREAMS, argv) == script.DONE
   text = (tmp_path / 'run' / 'report.md').read_text()
   found = re.findall(r'!\[(\w+)\]\((figure\d?).png\)', text)
