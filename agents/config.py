@@ -193,8 +193,9 @@ def preset(agent: str, domain: str, flag: str = 'agent') -> dict[str, Any]:
     UsageError: there is no such preset, or it is not for the domain.
   """
   if agent not in presets.PRESETS:
-    known = (name for name, row in presets.PRESETS.items() if domain in row.domains)
-    raise errors.unknown(flag, agent, known, presets.OTHER_NAMES)
+    known = {name for name, row in presets.PRESETS.items() if domain in row.domains}
+    others = {other: name for other, name in presets.OTHER_NAMES.items() if name in known}
+    raise errors.unknown(flag, agent, known, others)
   row = presets.PRESETS[agent]
   if domain not in row.domains:
     others = (name for name, other in presets.PRESETS.items() if domain in other.domains)
