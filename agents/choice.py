@@ -63,7 +63,7 @@ def choose(asked: Mapping[str, Mapping[str, str]], overrides: Mapping[str, str])
   given = {name: dict(values) for name, values in sorted(asked.items())}
   for dotted, value in overrides.items():
     name, _, parameter = dotted.partition('.')
-    if name not in interventions.TABLE:
+    if name not in interventions.TABLE or parameter not in interventions.TABLE[name].parameters:
       raise errors.unknown('set', dotted, (
           f'{other}.{key}' for other, row in interventions.TABLE.items() for key in row.parameters))
     if parameter in asked.get(name, ()):

@@ -62,7 +62,8 @@ def parse(domain: command_line.Domain, argv: Sequence[str]) -> Command | str:
   """
   values = flag_reader.read_flags(
       argv, lambda to: command_line.define_flags(domain, to),
-      config_lib.as_flags() | command_line.other_names(domain))
+      config_lib.as_flags(lambda name: name not in command_line.lengths(''))
+      | command_line.other_names(domain))
   if isinstance(values, str):
     return values
   if values.list is not None:

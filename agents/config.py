@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from agents import choice, errors, presets, rules
@@ -160,7 +160,7 @@ class Config:
 
 
 # Fields that other fields were resolved from: they have a flag of their own.
-_IDENTITY = (
+IDENTITY = (
     'domain', 'task', 'agent', 'interventions', 'intervention_parameters', 'protocol',
     'observations', 'unit', 'dataset', 'stream_parameters', 'objective', 'seed', 'num_envs',
     'num_actors', 'replay')
@@ -174,16 +174,15 @@ OTHER_NAMES = {
     'minreplayhistory': 'min_replay_size', 'trainfreq': 'steps_per_update',
     'trainfrequency': 'steps_per_update', 'updateperiod': 'steps_per_update',
     'nsteps': 'n_step', 'updatehorizon': 'n_step', 'adameps': 'optimizer_epsilon',
-    'targetupdateinterval': 'target_update_period', 'maxgradnorm': 'max_gradient_norm',
-    'targetnetworkfrequency': 'target_update_period', 'epsilontrain': 'exploration_epsilon_end',
+    'maxgradnorm': 'max_gradient_norm', 'epsilontrain': 'exploration_epsilon_end',
     'epsiloneval': 'eval_epsilon', 'numbins': 'bins'}
 
 
-def as_flags() -> dict[str, str]:
-  """What --set takes, for who typed it as a flag: name, or another one -> what to write."""
-  own = {field.name.replace('_', ''): field.name for field in dataclasses.fields(Config)
-         if field.name not in _IDENTITY}
-  return {plain: f'set={name}=VALUE' for plain, name in (OTHER_NAMES | own).items()}
+def as_flags(takes: Callable[[str], bool]) -> dict[str, str]:
+  """What --set `takes`, for who typed it as a flag: name, or another one -> what to write."""
+  own = {field.name.replace('_', ''): field.name for field in dataclasses.fields(Config)}
+  return {plain: f'set={name}=VALUE' for plain, name in (OTHER_NAMES | own).items()
+          if name not in IDENTITY and takes(name)}
 
 
 def preset(agent: str, domain: str, flag: str = 'agent') -> dict[str, Any]:
@@ -236,7 +235,7 @@ def described() -> Iterator[str]:
     match = re.match(r'  (?:(\w+): |# )', line)
     if match and not match[1]:
       yield f'\n{line[2:]}'
-    elif match and match[1] not in _IDENTITY:
+    elif match and match[1] not in IDENTITY:
       field = fields[match[1]]
       _, comes, comment = line.partition('  # ')
       yield f'{field.name}: {field.type.__name__} = {field.default!r}{comes}{comment}'
@@ -250,7 +249,7 @@ def parse_overrides(assignments: Iterable[str], flag: str = 'set') -> dict[str, 
     name, equals, text = word.partition('=')
     if not equals:
       raise errors.UsageError(f'{flag}={word}: must be name=value')
-    if name in _IDENTITY:
+    if name in IDENTITY:
       raise errors.UsageError(f'{flag}={word}: {name} has a flag of its own or follows from one')
     if name in overrides:
       raise errors.UsageError(f'{flag}={word}: {name} is set twice')
@@ -258,6 +257,6 @@ def parse_overrides(assignments: Iterable[str], flag: str = 'set') -> dict[str, 
       overrides[name] = text
       continue
     if name not in fields:
-      raise errors.unknown(flag, name, fields.keys() - {*_IDENTITY}, OTHER_NAMES)
+      raise errors.unknown(flag, name, fields.keys() - {*IDENTITY}, OTHER_NAMES)
     overrides[name] = errors.typed(f'{flag}={name}', text, fields[name])
   return overrides

@@ -215,7 +215,7 @@ TABLE: Mapping[str, Intervention] = {
 OTHER_NAMES = {
     'layernorm': 'ln', 'layernormalization': 'ln', 'rmsnorm': 'rms', 'batchnorm': 'bn',
     'batchnormalization': 'bn', 'spectralnorm': 'sn', 'spectralnormalization': 'sn',
-    'hlgauss': 'so', 'twohot': 'so', 'categorical': 'so', 'labelsmoothing': 'ls',
+    'hlgauss': 'so', 'labelsmoothing': 'ls',
     'weightdecay': 'wd', 'adamw': 'wd', 'l2regularization': 'l2', 'l2norm': 'l2',
     'regenerative': 'l2init', 'regenerativeregularization': 'l2init', 'featurenorm': 'fnorm',
     'weightclipping': 'wclip', 'normalizeandproject': 'nap', 'dormant': 'redo',

@@ -47,7 +47,7 @@ def parse(argv: Sequence[str]) -> Command | str:
   Raises:
     UsageError: an argument is bad; the text is one line.
   """
-  values = flag_reader.read_flags(argv, define_flags, config_lib.as_flags())
+  values = flag_reader.read_flags(argv, define_flags, config_lib.as_flags(_is_of_a_probe))
   if isinstance(values, str):
     return values
   one = pathlib.Path(values.run_dir)  # whose name may have a comma in it
@@ -68,12 +68,16 @@ def parse(argv: Sequence[str]) -> Command | str:
     raise errors.UsageError('checkpoint=: must be all, newest or frames where there is one run')
   overrides = config_lib.parse_overrides(values.set)
   for name in overrides:
-    if not name.startswith('probe_') or name == 'probe_every':
+    if not _is_of_a_probe(name):
       raise errors.UsageError(f'set={name}: must be a setting of the probe, probe_…')
   return Command(
       runs, asked, {**script.probe_size(values), **overrides},
       pathlib.Path(values.out_dir) if values.out_dir else None,
       f'probed-{values.probe_size}' if values.probe_size else 'probed')
+
+
+def _is_of_a_probe(setting: str) -> bool:
+  return setting.startswith('probe_') and setting != 'probe_every'
 
 
 def _check_for_comparison(folder: pathlib.Path) -> None:

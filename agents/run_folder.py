@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from agents import checkpoint, errors, metrics
+from agents import config as config_lib
 from agents.config import Config
 from probes import files
 
@@ -146,13 +147,11 @@ def _check_same(folder: pathlib.Path, stored: Mapping[str, Any], config: Config)
   there, here = as_json(config_of(folder, stored)), as_json(config)
   for name in here:
     if name not in MAY_CHANGE and there[name] != here[name]:
-      how = (f'; continue it by the command that began it, see command_line in its {CONFIG}'
-             if name in stored else
-             '; the run is from before that setting came, continue it with '
-             f'--set={name}={there[name]}')
+      older = '' if name in stored else '; the run is from before that setting came'
+      how = 'the flag for ' if name in config_lib.IDENTITY else '--set='
       raise errors.UsageError(
           f'run_dir={folder}: belongs to another config: there {name}={there[name]}, '
-          f'here {name}={here[name]}{how}')
+          f'here {name}={here[name]}{older}; continue it with {how}{name}={there[name]}')
   if here['run_length'] < there['run_length']:
     raise errors.UsageError(
         f'run_dir={folder}: is a run of {there["run_length"]:,} {here["unit"]}; it can be made '

@@ -54,7 +54,7 @@ ROWS = (
       for kind in factory.available()),
     *([Row('weights, learner to actor', 'letters/s', speeds.publishing)]
       if 'reverb' in factory.available() else []),
-    Row('probe, dqn', 'probes/s', speeds.probe),
+    Row('probe, dqn, one target of 20 steps', 'probes/s', speeds.probe),
     Row(f'checkpoint, {speeds.NUM_STORED:,} transitions', 'checkpoints/s', speeds.checkpoint),
     Row(CONTROL[0], 'steps/s', speeds.control_environment),
     Row(CONTROL[1], 'updates/s', functools.partial(speeds.learner, 'decqn', 'control')),

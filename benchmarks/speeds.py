@@ -213,9 +213,11 @@ def adding(kind: str) -> Iterator[int]:
 
 
 def probe() -> Iterator[int]:
-  """Probes of a network and its fresh control, of the default size."""
-  with build('dqn', 'local', {'replay_capacity': NUM_STORED, 'min_replay_size': 1}) as run:
-    fill(run, NUM_STORED)
+  """Probes of a network and its fresh control: one target, 20 steps, 16 inputs."""
+  small = {'replay_capacity': 100, 'min_replay_size': 1, 'probe_targets': 1, 'probe_steps': 20,
+           'probe_inputs': 16, 'probe_lanczos_steps': 5, 'probe_observations': 64}
+  with build('dqn', 'local', small) as run:
+    fill(run, 100)
     state = snapshot.start(run)
     inputs = probing.draw(run, state.learner.params, state.num_steps)
     prober = probing.make(run.config, run.model)

@@ -24,6 +24,7 @@ _HAS_NEW_SAMPLER = importlib.metadata.version('dm-reverb') == '0.14.0'
 NO_PROXY = 'no_grpc_proxy'
 _WEDGED_SECONDS = 20.0  # that a table's worker may be at one thing
 _LOOK_SECONDS = 0.2
+_START_SECONDS = 30.0  # that a server of ours which listens may take to begin to answer
 _PROXY_VARIABLES = ('grpc_proxy', 'https_proxy', 'http_proxy')
 
 
@@ -52,8 +53,7 @@ class Client:
 
   def _introduction(self) -> dict[str, Any]:
     """The server's tables by name; one that we started may be slow to begin to answer."""
-    patience_s = reverb_process.START_SECONDS if self._server.process else 0.0
-    until = time.monotonic() + patience_s
+    until = time.monotonic() + (_START_SECONDS if self._server.process else 0.0)
     while True:
       self._client = reverb.Client(self._server.endpoint.address)  # a connection can be lost, too
       try:
@@ -61,6 +61,7 @@ class Client:
       except types.ReplayError:
         if time.monotonic() >= until or self._server.end():
           raise
+        time.sleep(_LOOK_SECONDS)
 
   def info(self, task: str) -> dict[str, Any]:
     """The server's tables by name. Raises ReplayError where it does not answer."""

@@ -23,7 +23,7 @@ def make_config(**overrides):
 
 
 # Which settings a model is not made of. Runs that differ in these share what is compiled.
-_NOT_THE_MODELS = {
+NOT_THE_MODELS = {
     'seed', 'run_length', 'replay', 'replay_capacity', 'min_replay_size', 'n_step', 'batch_size',
     'steps_per_update', 'updates_per_dispatch', 'num_envs', 'prioritized', 'priority_exponent',
     'eval_length', 'eval_envs', 'eval_epsilon', 'eval_episodes', 'checkpoint_every',
@@ -33,7 +33,7 @@ _MODELS = {}
 
 def _model_key(config, pixels):
   settings = dataclasses.asdict(config)
-  return pixels, *(value for name, value in settings.items() if name not in _NOT_THE_MODELS)
+  return pixels, *(value for name, value in settings.items() if name not in NOT_THE_MODELS)
 
 
 def build(config, kind='local', pixels=False, normalize=lambda r: r):

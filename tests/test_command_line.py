@@ -33,7 +33,7 @@ def refuse(capsys, tmp_path, domain, script, *arguments):
 
 ATARI = (
     (['--game=Pongg'], r'game=Pongg: unknown.*pong'),
-    (['--agent=dqnn'], r'agent=dqnn: unknown; did you mean dqn'),
+    (['--agent=dqnn'], r'agent=dqnn: unknown; did you mean dqn or qr_dqn\?'),
     (['--interventions=lnn'], r'interventions=lnn: unknown; did you mean ln\?'),
     (['--interventions=ln,wd,ln'], r'interventions=ln: given twice'),
     (['--interventions=ln, ,wd'], r'interventions=: must be NAME or NAME\(PARAMETER=VALUE,...\)'),
@@ -98,6 +98,7 @@ ATARI = (
     (['--env=Pong'], r'flag=env: unknown; did you mean game\?'),
     (['--task=walker_walk'], r'flag=task: unknown; did you mean game\?'),
     (['--learning-rate=1'], r'flag=learning-rate: unknown; did you mean set=learning_rate=VALUE\?'),
+    (['--eval_every=9'], r'flag=eval_every: unknown; did you mean eval_every_frames'),
     (['--gamma=0.9'], r'flag=gamma: unknown; did you mean set=discount=VALUE\?'),
     (['--set=lr=1'], r'set=lr: unknown; did you mean learning_rate\?'),
     (['--agent=ddqn'], r'agent=ddqn: unknown; did you mean double_dqn\?'),
@@ -167,7 +168,10 @@ def finished(tmp_path_factory):
      'run_length=19'),
     (['--resume', '--task=cheetah_run'],
      r'run_dir=.*: belongs to another config: there task=walker_walk, here task=cheetah_run; '
-     'continue it by the command that began it, see command_line in its config.json')])
+     'continue it with the flag for task=walker_walk'),
+    (['--resume', '--set=discount=0.5'],
+     r'run_dir=.*: belongs to another config: there discount=0.99, here discount=0.5; '
+     'continue it with --set=discount=0.99')])
 def test_a_folder_that_holds_a_run_is_not_overwritten(capsys, finished, arguments, message):
   line = refuse(capsys, finished, run_control.CONTROL, 'run_control.py',
                 f'--run_dir={finished}', *SMALL, *arguments)
@@ -239,7 +243,7 @@ def test_a_run_from_before_its_agent_had_a_setting_is_told_how_to_go_on(
       capsys, tmp_path, run_control.CONTROL, 'run_control.py', f'--run_dir={folder}', *SMALL,
       '--resume', '--set=dueling=true', '--set=dueling_gradient=0.5')
   assert line.endswith('there dueling_gradient=1.0, here dueling_gradient=0.5; the run is from '
-                       'before that setting came, continue it with --set=dueling_gradient=1.0')
+                       'before that setting came; continue it with --set=dueling_gradient=1.0')
 
 
 @pytest.mark.parametrize('changes, arguments, message', [

@@ -144,6 +144,6 @@ def test_every_setting_is_listed_with_what_it_is_where_nothing_else_is_said():
   lines = [line for line in config_lib.described() if re.match(r'\w+: ', line)]
   fields = {field.name: field for field in dataclasses.fields(config_lib.Config)}
   listed = {line.partition(':')[0] for line in lines}
-  assert fields.keys() - listed == set(config_lib._IDENTITY)
+  assert fields.keys() - listed == set(config_lib.IDENTITY)
   assert 'probe_steps: int = 200  # optimiser steps on each target' in lines
   assert 'prioritized: bool = False' in lines

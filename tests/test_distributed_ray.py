@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.reverb, pytest.mark.xdist_group('distributed')]
 FLAGS = (
     *(flag for flag in runs.SMALL if not flag.startswith(('--replay', '--num_steps'))),
     '--replay=reverb', '--num_actors=2', '--num_steps=3000', '--eval_every_steps=1000',
-    '--probe_every_steps=0')
+    '--probe_every_steps=3000')
 FRAMES = ['0', '1000', '2000', '3000']
 
 
@@ -47,6 +47,7 @@ def assert_whole(folder, status, err, left):
   assert 'Traceback' not in err
   rows = runs.rows(folder / 'results.csv')
   assert [row['frame'] for row in rows] == FRAMES
+  assert [row['frame'] for row in runs.rows(folder / 'probes.csv')] == ['0', '3000']
   # One at step 64, then one every `steps_per_update` steps.
   assert int(rows[-1]['updates']) == (3000 - 48) // 8
   assert checkpoint.load(folder / 'checkpoints' / '3000')[1]['num_steps'] == 3000

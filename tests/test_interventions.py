@@ -77,7 +77,8 @@ def test_set_is_stronger_than_a_default_and_than_a_field():
     (['infer'], {'auxiliary_outputs': 0}, 'set=auxiliary_outputs=0: must be at least 1 where'),
     (['so(atoms=6)'], {}, 'num_atoms=6: must be at least 7 where hl_gauss_sigma=0.75'),
     ([], {'l2.scope': 'all'},
-     'set=l2.scope: must be of an intervention in use; add --interventions=l2')])
+     'set=l2.scope: must be of an intervention in use; add --interventions=l2'),
+    (['l2'], {'l2.scop': 'all'}, 'set=l2.scop: unknown; did you mean l2.scope')])
 def test_what_cannot_be_is_refused(words, overrides, message):
   with pytest.raises(errors.UsageError) as caught:
     resolve(*words, **overrides)

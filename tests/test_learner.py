@@ -9,11 +9,12 @@ import optax
 import pytest
 from dm_env import specs
 
-from agents import actions, learner, losses, objectives, optimizers
+from agents import actions, learner, losses, objectives, optimizers, saved_run
 from agents import config as config_lib
 from networks import torsos
 from networks import types as network_types
 from replay import types
+from tests import catch_runs
 
 DIMS, CHOICES = 2, 3
 
@@ -163,6 +164,32 @@ def test_several_updates_in_one_program_are_those_of_one_each(overrides):
   expected = state, *jax.tree.map(lambda *leaves: np.stack(leaves), *each)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(
       _numbers(a), _numbers(b), rtol=2e-5, atol=1e-6), found, expected)
+
+
+class Watched(config_lib.Config):
+  """A Config that notes which of its fields are read."""
+
+  def __getattribute__(self, name):
+    object.__getattribute__(self, '__dict__').setdefault('seen', set()).add(name)
+    return super().__getattribute__(name)
+
+
+@pytest.mark.parametrize('agent, names', [
+    ('rainbow', ['redo', 'wd']), ('decqn', ['so', 'ls', 'cbp']), ('iqn', ['inject(at=9)', 'crelu']),
+    ('qr_dqn', ['nap', 'infer', 'sn']), ('double_dqn', ['muon', 'gradpen', 'bn'])])
+def test_models_are_not_made_of_what_runs_that_share_them_may_differ_in(agent, names):
+  config = config_lib.resolve('control', 'test', agent, names, {})
+  watched = object.__new__(Watched)
+  watched.__dict__.update(vars(config))
+  action_map = actions.ActionMap(DIMS, config.bins, None)
+  model = learner.make(watched, (4,), 'float32', action_map)
+  state, batch = jax.eval_shape(model.agent.init, jax.random.key(0)), transitions()
+  jax.eval_shape(model.agent.learn, state, batch, EQUAL)
+  jax.eval_shape(model.agent.act, state.params, jax.random.key(0), batch.obs_tm1, 0.1)
+  jax.eval_shape(functools.partial(model.losses, training=True), state.params, jax.random.key(0),
+                 state.target_params, batch)
+  assert {'learning_rate', 'distribution', 'target_update_period'} <= watched.seen
+  assert not watched.seen & (catch_runs.NOT_THE_MODELS | {*saved_run.NOT_THE_LEARNERS})
 
 
 def test_weights_of_other_shapes_are_refused():
@@ -421,7 +448,11 @@ def test_norms_are_of_the_first_update_and_every_17th_after_it():
   assert at == [0, 17, 34]
 
 
-@pytest.mark.parametrize('names', [[], ['ln', 'wd', 'redo(period=2,tau=0.1)']])
+MANY = ['ln', 'wd', 'redo(period=2,tau=0.1)']
+
+
+# Slow: with the optimizing compiler, see `make test-slow`.
+@pytest.mark.parametrize('names', [[], MANY, pytest.param(MANY, marks=pytest.mark.slow)])
 def test_neither_rare_norms_nor_buffers_given_away_change_what_is_learnt(names):
   config, network, agent = make(names)
   always = learner.make_agent(config, network, optimizers.make(config), norms_every=1)
@@ -431,8 +462,9 @@ def test_neither_rare_norms_nor_buffers_given_away_change_what_is_learnt(names):
     batch = transitions(seed=update)
     found = [learn(state, batch, EQUAL) for learn, state in zip(
         (agent.learn, always.learn, keeping), states, strict=True)]
+    gone = [all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params)) for state in states]
+    assert gone == [True, True, False]
     states = [state for state, _, _ in found]
-    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(states[2]))
     for state, errors, _ in found[1:]:
       np.testing.assert_array_equal(errors, found[0][1])
       jax.tree.map(np.testing.assert_array_equal, *map(_all_numbers, (state, states[0])))

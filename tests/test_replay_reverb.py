@@ -99,9 +99,13 @@ def test_a_server_of_ours_may_be_slow_to_begin_to_answer():
   os.kill(server.process.pid, signal.SIGSTOP)
   later = threading.Timer(3.0, os.kill, (server.process.pid, signal.SIGCONT))
   later.start()
-  replay = reverb_replay.ReverbReplay(spec, server, None, deadline_s=1.0, patience_s=60.0)
-  with contextlib.closing(replay):
-    fill(replay)
+  try:
+    replay = reverb_replay.ReverbReplay(spec, server, None, deadline_s=1.0, patience_s=60.0)
+    with contextlib.closing(replay):
+      fill(replay)
+  finally:
+    later.cancel()
+    reverb_process.stop(server)
 
 
 def test_a_process_can_end_whose_server_has_stopped_and_which_then_ends_too():

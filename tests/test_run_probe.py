@@ -188,6 +188,8 @@ def test_a_run_from_before_some_settings_came_is_read(name):
     (edit(), ['--checkpoint='], 'checkpoint=: must be all, newest or frames'),
     (edit(), ['--set=learning_rate=1'], 'set=learning_rate: must be a setting of the probe'),
     (edit(), ['--set=probe_every=1'], 'set=probe_every: must be a setting of the probe'),
+    (edit(), ['--learning_rate=1'], 'flag=learning_rate: unknown; known are checkpoint, help'),
+    (edit(), ['--probe_steps=1'], r'flag=probe_steps: unknown; did you mean set=probe_steps=VALUE'),
     (edit(), ['--set=probe_kind=sin'], 'probe_kind=sin: must be one of sine, network, labels'),
     (edit(), ['--probe_size=large'], 'probe_size=large: unknown'),
     (edit(), ['--set=probe_pool_size=9999'], 'probe_pool_size=9999: must be at most'),

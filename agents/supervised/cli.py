@@ -101,7 +101,8 @@ def parse(streams: Streams, argv: Sequence[str]) -> Command | str:
   Raises:
     UsageError: an argument is bad; the text is one line.
   """
-  values = flag_reader.read_flags(argv, define_flags, config_lib.as_flags())
+  values = flag_reader.read_flags(
+      argv, define_flags, config_lib.as_flags(lambda name: name not in _LENGTHS))
   if isinstance(values, str):
     return values
   if values.list is not None:
