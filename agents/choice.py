@@ -29,7 +29,8 @@ def parse(text: str, flag: str = 'interventions') -> dict[str, dict[str, str]]:
     match = re.fullmatch(r'\s*([^(\s]+)\s*(?:\((.*)\))?\s*', word)
     if not match:
       raise errors.UsageError(
-          f'{flag}={word.strip()}: must be NAME or NAME(PARAMETER=VALUE,...)')
+          f'{flag}={word.strip()}: must be NAME or NAME(PARAMETER=VALUE,...), '
+          'separated by commas')
     name, inside = match.groups()
     if name in found:
       raise errors.UsageError(f'{flag}={name}: given twice; name each once')

@@ -106,7 +106,7 @@ def main(domain: Domain, argv: Sequence[str]) -> int:
   with contextlib.suppress(errors.UsageError):  # said by who does the rest
     found = flag_reader.read_flags(argv, lambda to: define_flags(domain, to))
     if isinstance(found, str):
-      print(found)
+      flag_reader.show(found)
       return 0
   signal.signal(signal.SIGINT, signal.SIG_DFL)  # imports take seconds, and nothing is to be saved
   from agents import cli

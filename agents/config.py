@@ -181,7 +181,7 @@ OTHER_NAMES = {
 def as_flags(takes: Callable[[str], bool]) -> dict[str, str]:
   """What --set `takes`, for who typed it as a flag: name, or another one -> what to write."""
   own = {field.name.replace('_', ''): field.name for field in dataclasses.fields(Config)}
-  return {plain: f'set={name}=VALUE' for plain, name in (OTHER_NAMES | own).items()
+  return {plain: f'--set={name}=VALUE' for plain, name in (OTHER_NAMES | own).items()
           if name not in IDENTITY and takes(name)}
 
 

@@ -36,7 +36,7 @@ def shown(value: Any) -> str:
   return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-_WORDS = {bool: 'true or false', int: 'a whole number', float: 'a number'}
+_WORDS = {bool: 'true or false', int: 'a whole number, in digits', float: 'a number'}
 
 
 def mistyped(name: str, text: str, kind: type) -> UsageError:

@@ -1,6 +1,8 @@
 """Flags in, their values or the help text out; imports nothing that is slow to import."""
 
+import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from absl import flags
@@ -33,6 +35,14 @@ def read_flags(
   if len(rest) > 1:
     raise errors.UsageError(f'argument={rest[1]}: must be a flag, as in --name=value')
   return values
+
+
+def show(text: str) -> None:
+  """Prints what was asked for; a pager that is closed before its end is no error."""
+  try:
+    print(text, flush=True)
+  except BrokenPipeError:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is flushed at the exit
 
 
 def _refused(

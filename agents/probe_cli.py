@@ -124,6 +124,8 @@ def _frames(run: saved_run.SavedRun, asked: str) -> tuple[int, ...]:
     return run.frames if asked == 'all' else run.frames[-1:]
   found = []
   for word in flag_reader.names(asked):
+    if not word.isdecimal():
+      raise errors.UsageError(f'checkpoint={word}: must be all, newest or frames')
     frame = errors.typed('checkpoint', word, int)
     if frame not in run.frames:
       raise errors.UsageError(

@@ -9,7 +9,7 @@ from typing import Any
 
 from absl import flags
 
-from agents import checkpoint, display, errors, heap
+from agents import checkpoint, display, errors, flag_reader, heap
 from probes import random_target
 from replay import types as replay_types
 
@@ -36,7 +36,7 @@ def main(argv: Sequence[str], run: Callable[[Sequence[str]], int | str]) -> int:
     found = run(argv)
     if not isinstance(found, str):
       return found
-    print(found)
+    flag_reader.show(found)
     return DONE
   except ValueError as error:
     status, cause = BAD_ARGUMENT, str(error)

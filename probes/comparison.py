@@ -32,7 +32,7 @@ def write_comparison(
     raise ValueError(f'run_dirs={", ".join(map(str, run_dirs))}: must be at least two runs')
   for folder in run_dirs:
     if not folder.is_dir():
-      raise ValueError(f'run_dirs={folder}: must be a folder')
+      raise ValueError(f'run_dir={folder}: must be a folder')
   if len({folder.resolve() for folder in run_dirs}) < len(run_dirs):
     raise ValueError(f'run_dirs={", ".join(map(str, run_dirs))}: must each be named once')
   seeds = [Seed(name, run_data.read(folder))

@@ -16,6 +16,7 @@ import run_control
 from agents import cli, commands, errors, memory, parts, run_folder, video
 from agents import script as script_lib
 from replay import factory
+from tests import runs
 
 pytestmark = pytest.mark.usefixtures('own_signals')
 
@@ -97,9 +98,10 @@ ATARI = (
     (['--num_steps=9'], r'flag=num_steps: unknown; did you mean num_frames\?'),
     (['--env=Pong'], r'flag=env: unknown; did you mean game\?'),
     (['--task=walker_walk'], r'flag=task: unknown; did you mean game\?'),
-    (['--learning-rate=1'], r'flag=learning-rate: unknown; did you mean set=learning_rate=VALUE\?'),
+    (['--learning-rate=1'],
+     r'flag=learning-rate: unknown; did you mean --set=learning_rate=VALUE\?'),
     (['--eval_every=9'], r'flag=eval_every: unknown; did you mean eval_every_frames'),
-    (['--gamma=0.9'], r'flag=gamma: unknown; did you mean set=discount=VALUE\?'),
+    (['--gamma=0.9'], r'flag=gamma: unknown; did you mean --set=discount=VALUE\?'),
     (['--set=lr=1'], r'set=lr: unknown; did you mean learning_rate\?'),
     (['--agent=ddqn'], r'agent=ddqn: unknown; did you mean double_dqn\?'),
     (['pong'], r'argument=pong: must be a flag'),
@@ -168,7 +170,7 @@ def finished(tmp_path_factory):
      'run_length=19'),
     (['--resume', '--task=cheetah_run'],
      r'run_dir=.*: belongs to another config: there task=walker_walk, here task=cheetah_run; '
-     'continue it with the flag for task=walker_walk'),
+     'continue it with the flag for task=walker_walk; see command_line in its config.json'),
     (['--resume', '--set=discount=0.5'],
      r'run_dir=.*: belongs to another config: there discount=0.99, here discount=0.5; '
      'continue it with --set=discount=0.99')])
@@ -370,6 +372,15 @@ def test_help_waits_for_nothing_that_is_slow_to_import(script):
   status, *imported = last.split()
   assert status == '0' and any(line.startswith('--resume: ') for line in text)
   assert not {'jax', 'numpy', 'haiku', 'ale_py', 'dm_control', 'rich'} & set(imported)
+
+
+def test_a_pager_that_is_closed_before_the_end_of_the_help_is_no_error():
+  read, write = os.pipe()
+  os.close(read)
+  done = subprocess.run([sys.executable, 'run_atari.py', '--help'], cwd=runs.ROOT, stdout=write,
+                        stderr=subprocess.PIPE, timeout=60)
+  os.close(write)
+  assert (done.returncode, done.stderr) == (0, b'')
 
 
 def test_help_names_every_flag(capsys):

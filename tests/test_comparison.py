@@ -167,7 +167,7 @@ def test_ten_groups_are_drawn(tmp_path):
 
 @pytest.mark.parametrize('names, message', [
     ([], 'run_dirs=: must be at least two runs'), (['a'], 'run_dirs=.*a: must be at least two'),
-    (['a', 'nothing'], 'run_dirs=.*nothing: must be a folder')])
+    (['a', 'nothing'], 'run_dir=.*nothing: must be a folder')])
 def test_bad_arguments_are_refused(tmp_path, names, message):
   run(tmp_path / 'a', 1, 0.0)
   with pytest.raises(ValueError, match=message):

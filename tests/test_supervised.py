@@ -251,7 +251,7 @@ def test_what_is_done_is_not_done_again(experiment):
      r'experiment=random_labels\(x\): must be PARAMETER=VALUE'),
     (['--network=vgg'], 'network=vgg: unknown'),
     (['--probe_every=5'], 'flag=probe_every: unknown; did you mean probe_every_tasks'),
-    (['--learning_rate=1'], 'flag=learning_rate: unknown; did you mean set=learning_rate=VALUE'),
+    (['--learning_rate=1'], 'flag=learning_rate: unknown; did you mean --set=learning_rate=VALUE'),
     (['--network=cnn', '--set=torso=nature'],
      r'torso=nature: must take observations of shape \(1, 28, 28, 1\)'),
     (['--network=dqn'],
