@@ -126,7 +126,7 @@ def _frames(run: saved_run.SavedRun, asked: str) -> tuple[int, ...]:
   for word in flag_reader.names(asked):
     if not word.isdecimal():
       raise errors.UsageError(f'checkpoint={word}: must be all, newest or frames')
-    frame = errors.typed('checkpoint', word, int)
+    frame = int(word)
     if frame not in run.frames:
       raise errors.UsageError(
           f'checkpoint={word}: must be one that {run.folder / "checkpoints"} holds, '

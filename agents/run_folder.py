@@ -148,12 +148,12 @@ def _check_same(folder: pathlib.Path, stored: Mapping[str, Any], config: Config)
   for name in here:
     if name not in MAY_CHANGE and there[name] != here[name]:
       older = '' if name in stored else '; the run is from before that setting came'
-      is_flag = name in config_lib.IDENTITY
-      how = 'the flag for ' if is_flag else '--set='
-      where = f'; see command_line in its {CONFIG}' if is_flag else ''
+      value = f'{name}={there[name]}'
+      how = f'--set={value}' if name not in config_lib.IDENTITY else (
+          f'the flag for {value}; see command_line in its {CONFIG}')
       raise errors.UsageError(
-          f'run_dir={folder}: belongs to another config: there {name}={there[name]}, '
-          f'here {name}={here[name]}{older}; continue it with {how}{name}={there[name]}{where}')
+          f'run_dir={folder}: belongs to another config: there {value}, '
+          f'here {name}={here[name]}{older}; continue it with {how}')
   if here['run_length'] < there['run_length']:
     raise errors.UsageError(
         f'run_dir={folder}: is a run of {there["run_length"]:,} {here["unit"]}; it can be made '

@@ -15,6 +15,12 @@ from agents.config import Config
 from agents.state import LearnerState
 from probes.subject import Inputs
 
+# Runs that differ in their seed and their probes alone share what is compiled.
+NOT_THE_MODELS = {
+    field.name: field.default for field in dataclasses.fields(Config)
+    if field.name == 'seed' or field.name.startswith('probe_')}
+_model = functools.lru_cache(maxsize=2)(learner.make)
+
 
 class SavedRun(NamedTuple):
   """What is known without opening a checkpoint."""
@@ -63,16 +69,9 @@ def load(run: SavedRun, frame: int) -> Saved:
     raise checkpoint.CheckpointError(
         f'{folder / checkpoint.STATE}: must say how many actions there are: {error!r}') from None
   shape, dtype = inputs.observations.shape[1:], inputs.observations.dtype.name
-  model = _model(dataclasses.replace(run.config, **NOT_THE_LEARNERS), shape, dtype, action_map)
+  model = _model(dataclasses.replace(run.config, **NOT_THE_MODELS), shape, dtype, action_map)
   template = jax.eval_shape(model.agent.init, jax.random.key(0))
   return Saved(model, checkpoint.from_tensors(template, tensors), inputs)
-
-
-# Runs that differ in their seed and their probes alone share what is compiled.
-NOT_THE_LEARNERS = {
-    field.name: field.default for field in dataclasses.fields(Config)
-    if field.name == 'seed' or field.name.startswith('probe_')}
-_model = functools.lru_cache(maxsize=2)(learner.make)
 
 
 def _inputs(folder: pathlib.Path, config: Config) -> Inputs:

@@ -6,7 +6,7 @@ import threading
 import numpy as np
 
 from agents import config as config_lib
-from agents import loop, parts, snapshot
+from agents import loop, parts, saved_run, snapshot
 from envs import catch
 from replay import factory
 
@@ -23,8 +23,8 @@ def make_config(**overrides):
 
 
 # Which settings a model is not made of. Runs that differ in these share what is compiled.
-NOT_THE_MODELS = {
-    'seed', 'run_length', 'replay', 'replay_capacity', 'min_replay_size', 'n_step', 'batch_size',
+NOT_THE_MODELS = saved_run.NOT_THE_MODELS.keys() | {
+    'run_length', 'replay', 'replay_capacity', 'min_replay_size', 'n_step', 'batch_size',
     'steps_per_update', 'updates_per_dispatch', 'num_envs', 'prioritized', 'priority_exponent',
     'eval_length', 'eval_envs', 'eval_epsilon', 'eval_episodes', 'checkpoint_every',
     'exploration_epsilon_begin', 'exploration_epsilon_end', 'exploration_decay_steps'}
