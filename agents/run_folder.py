@@ -69,6 +69,8 @@ def check(folder: pathlib.Path, config: Config, resume: bool) -> dict[str, Any] 
     raise errors.UsageError(
         f'run_dir={folder}: must have a checkpoint to go on from; there is none, and starting '
         'over would lose its rows')
+  with locked(folder):  # Who trains locks it for good, but after minutes of building.
+    pass
   return stored
 
 
@@ -145,15 +147,20 @@ def config_of(folder: pathlib.Path, stored: Mapping[str, Any]) -> Config:
 
 def _check_same(folder: pathlib.Path, stored: Mapping[str, Any], config: Config) -> None:
   there, here = as_json(config_of(folder, stored)), as_json(config)
-  for name in here:
-    if name not in MAY_CHANGE and there[name] != here[name]:
-      older = '' if name in stored else '; the run is from before that setting came'
-      value = f'{name}={there[name]}'
-      how = f'--set={value}' if name not in config_lib.IDENTITY else (
-          f'the flag for {value}; see command_line in its {CONFIG}')
-      raise errors.UsageError(
-          f'run_dir={folder}: belongs to another config: there {value}, '
-          f'here {name}={here[name]}{older}; continue it with {how}')
+  differing = [name for name in here if name not in MAY_CHANGE and there[name] != here[name]]
+  if differing:
+    # Settings follow from these, too.
+    first = [name for name in differing if name in config_lib.IDENTITY]
+    how = f'the flags that command_line in its {CONFIG} holds' if first else ' '.join(
+        f'--set={name}={errors.shown(there[name])}' for name in differing)
+    named = first or differing
+    new = [name for name in named if name not in stored]
+    older = f'; the run is from before {" and ".join(new)} came' if new else ''
+    said = [', '.join(f'{name}={errors.shown(values[name])}' for name in named)
+            for values in (there, here)]
+    raise errors.UsageError(
+        f'run_dir={folder}: belongs to another config: there {said[0]}; here {said[1]}{older}; '
+        f'continue it with {how}')
   if here['run_length'] < there['run_length']:
     raise errors.UsageError(
         f'run_dir={folder}: is a run of {there["run_length"]:,} {here["unit"]}; it can be made '

@@ -45,8 +45,11 @@ def read(folder: pathlib.Path) -> SavedRun:
   path = folder / run_folder.CONFIG
   try:
     stored = dict(json.loads(path.read_text()))
-  except (OSError, ValueError, TypeError) as error:
-    raise errors.UsageError(f'run_dir={folder}: must be a run; {path.name}: {error}') from None
+  except OSError as error:
+    raise errors.UsageError(
+        f'run_dir={folder}: must be a run; its {path.name}: {error.strerror}') from None
+  except (ValueError, TypeError) as error:
+    raise run_folder.damaged(folder, path.name, 'a run', error) from None
   config = run_folder.config_of(folder, stored)
   frames = tuple(checkpoint.frames(folder / 'checkpoints'))
   if not frames:

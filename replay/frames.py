@@ -130,7 +130,6 @@ class DeviceFrames:
         np.stack(frames + missing * frames[-1:]))
     self._pending.clear()
 
-
   def _pieces(self, count: int) -> list[tuple[int, int]]:
     """Ranges that make up `count` slots, each of `_CHUNK_BYTES` or one frame."""
     length = max(_CHUNK_BYTES * len(self._array) // self._array.nbytes, 1)

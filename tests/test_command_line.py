@@ -162,18 +162,18 @@ def finished(tmp_path_factory):
 
 @pytest.mark.parametrize('arguments, message', [
     ([], r'run_dir=.*: holds a run already; continue it with --resume'),
-    (['--resume', '--seed=7'], r'run_dir=.*: belongs to another config: there seed=1, here seed=7'),
+    (['--resume', '--seed=7'], r'run_dir=.*: belongs to another config: there seed=1; here seed=7'),
     (['--resume', '--interventions=ln'],
      r"run_dir=.*: belongs to another config: there interventions=\[\]"),
     (['--resume', '--num_steps=19'],
      'run_dir=.*: is a run of 20 steps; it can be made longer, not shorter, but here '
      'run_length=19'),
     (['--resume', '--task=cheetah_run'],
-     r'run_dir=.*: belongs to another config: there task=walker_walk, here task=cheetah_run; '
-     'continue it with the flag for task=walker_walk; see command_line in its config.json'),
-    (['--resume', '--set=discount=0.5'],
-     r'run_dir=.*: belongs to another config: there discount=0.99, here discount=0.5; '
-     'continue it with --set=discount=0.99')])
+     r'run_dir=.*: belongs to another config: there task=walker_walk; here task=cheetah_run; '
+     'continue it with the flags that command_line in its config.json holds$'),
+    (['--resume', '--set=discount=0.5', '--set=noisy=true'],
+     r'run_dir=.*: belongs to another config: there noisy=false, discount=0.99; here noisy=true, '
+     'discount=0.5; continue it with --set=noisy=false --set=discount=0.99$')])
 def test_a_folder_that_holds_a_run_is_not_overwritten(capsys, finished, arguments, message):
   line = refuse(capsys, finished, run_control.CONTROL, 'run_control.py',
                 f'--run_dir={finished}', *SMALL, *arguments)
@@ -244,8 +244,8 @@ def test_a_run_from_before_its_agent_had_a_setting_is_told_how_to_go_on(
   line = refuse(
       capsys, tmp_path, run_control.CONTROL, 'run_control.py', f'--run_dir={folder}', *SMALL,
       '--resume', '--set=dueling=true', '--set=dueling_gradient=0.5')
-  assert line.endswith('there dueling_gradient=1.0, here dueling_gradient=0.5; the run is from '
-                       'before that setting came; continue it with --set=dueling_gradient=1.0')
+  assert line.endswith('there dueling_gradient=1.0; here dueling_gradient=0.5; the run is from '
+                       'before dueling_gradient came; continue it with --set=dueling_gradient=1.0')
 
 
 @pytest.mark.parametrize('changes, arguments, message', [
@@ -254,7 +254,7 @@ def test_a_run_from_before_its_agent_had_a_setting_is_told_how_to_go_on(
     (dict(task=None), [], 'must be of a version with these settings; its config.json lacks task'),
     (dict(task=None, num_critics=None), [], 'its config.json lacks num_critics, task (written by '),
     (dict(eval_envs=None), ['--set=eval_envs=2'],
-     'belongs to another config: there eval_envs=1, here eval_envs=2')])
+     'belongs to another config: there eval_envs=1; here eval_envs=2')])
 def test_a_run_of_a_version_with_other_settings_is_refused(
     capsys, finished, tmp_path, changes, arguments, message):
   with_settings(finished, tmp_path / 'run', **changes)
@@ -287,13 +287,14 @@ def test_rows_without_a_checkpoint_are_not_lost_to_resume(capsys, finished, tmp_
   assert re.match(r'run_dir=.*: must have a checkpoint to go on from', line), line
 
 
-def test_a_folder_in_use_is_refused(capsys, finished, tmp_path):
+def test_a_folder_in_use_is_refused_before_anything_is_built(finished, tmp_path):
   folder = tmp_path / 'run'
   shutil.copytree(finished, folder)
-  with run_folder.locked(folder):
-    assert cli.main(run_control.CONTROL, [
-        'run_control.py', f'--run_dir={folder}', *SMALL, '--resume']) == script_lib.BAD_ARGUMENT
-  assert 'must be free; another process is running it' in capsys.readouterr().err
+  arguments = ['run_control.py', f'--run_dir={folder}', *SMALL, '--resume']
+  with (run_folder.locked(folder),
+        pytest.raises(errors.UsageError, match='must be free; another process is running it')):
+    commands.parse(run_control.CONTROL, arguments)
+  assert commands.parse(run_control.CONTROL, arguments).stored
 
 
 def test_a_folder_that_cannot_be_made_is_refused(capsys):

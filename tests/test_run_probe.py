@@ -175,8 +175,10 @@ def test_a_run_from_before_some_settings_came_is_read(name):
 @pytest.mark.parametrize('change, arguments, message', [
     (lambda folder: shutil.rmtree(folder / 'checkpoints'), [],
      'run_dir=.*run: must hold checkpoints; there is none'),
-    (lambda folder: (folder / 'config.json').unlink(), [], 'run_dir=.*run: must be a run; config'),
-    (lambda folder: (folder / 'config.json').write_text('[1'), [], 'run_dir=.*: must be a run'),
+    (lambda folder: (folder / 'config.json').unlink(), [],
+     'run_dir=.*run: must be a run; its config.json: No such file or directory$'),
+    (lambda folder: (folder / 'config.json').write_text('[1'), [],
+     'run_dir=.*: its config.json must be one that a run wrote'),
     (edit(torso='vgg'), [], 'run_dir=.*config.json: torso=vgg: must be one of'),
     (edit(new_setting=1), [],
      r'must be of a version with these settings; its config.json has new_setting \(written by'),
