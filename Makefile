@@ -5,10 +5,10 @@ RUN_FLAGS ?= --game=Pong --agent=double_dqn --interventions=ln,wd --num_frames=1
   --eval_every_frames=40000 --eval_frames=20000 \
   --probe_every_frames=60000 --checkpoint_every_frames=60000 \
   --set=replay_capacity=50000 --set=min_replay_size=2500 --set=exploration_decay_steps=20000
-# One worker for each of two cores; each may come to need 4 GB.
+# One worker for each of two cores; each may come to need 4 GB. A file's tests share what they build.
 TEST_WORKERS ?= 2
 TEST_FLAGS ?=
-pytest = -m pytest --numprocesses=$(TEST_WORKERS) --dist=loadgroup
+pytest = -m pytest --numprocesses=$(TEST_WORKERS) --dist=loadfile
 
 CANDIDATES := $(or $(PYTHON),python3.11 python3.12 python3.13 python3)
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))

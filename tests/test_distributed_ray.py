@@ -13,7 +13,7 @@ import pytest
 from agents import checkpoint
 from tests import runs
 
-pytestmark = [pytest.mark.reverb, pytest.mark.xdist_group('distributed')]
+pytestmark = pytest.mark.reverb
 
 # Some seconds of a run, after the start of all its processes.
 FLAGS = (
@@ -68,17 +68,19 @@ def assert_gone(left):
   assert not alive
 
 
-def test_an_actor_and_the_evaluator_are_killed_and_nothing_is_missing(tmp_path):
+@pytest.mark.parametrize('names', [
+    ['actor-1'], pytest.param(['actor-1', 'evaluator'], marks=pytest.mark.slow)])
+def test_those_who_are_killed_come_back_and_nothing_is_missing(tmp_path, names):
   folder = tmp_path / 'run'
   process = runs.start('run_control.py', *FLAGS, f'--run_dir={folder}')
-  for name in ('actor-1', 'evaluator'):
+  for name in names:
     kill(folder, process, name)
-  for name in ('actor-1', 'evaluator'):
+  for name in names:
     runs.wait_for(lambda name=name: len(pids(folder, name)) == 2, process)
   left = children(process)
   status, _, err = runs.finish(process)
   assert_whole(folder, status, err, left)
-  assert 'actor-1 died: ' in err and 'evaluator died: ' in err
+  assert all(f'{name} died: ' in err for name in names)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import os
 import resource
 import signal
@@ -11,7 +12,7 @@ import time
 import numpy as np
 import pytest
 
-from agents import checkpoint, errors
+from agents import checkpoint, errors, learner
 from agents import parts as parts_lib
 from agents.distributed import driver, job
 from envs import catch
@@ -22,10 +23,17 @@ from tests.thread_engine import ThreadEngine
 reverb = pytest.importorskip('reverb')
 from replay import reverb_client, reverb_server  # noqa: E402 (they need Reverb)
 
-pytestmark = [pytest.mark.reverb, pytest.mark.xdist_group('distributed')]
+pytestmark = pytest.mark.reverb
 
 FRAMES = ['0', '200', '400', '600']
+make_model = functools.lru_cache(learner.make)
 SIGNATURE = types.Signature((2,), 'float32', 1, 1, 1, 1)
+
+
+@pytest.fixture(autouse=True)
+def shared_models(monkeypatch):
+  """The roles of this process share what is compiled, and so do all runs of one config."""
+  monkeypatch.setattr(learner, 'make', make_model)
 
 
 class Run:

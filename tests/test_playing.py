@@ -12,8 +12,7 @@ from agents.supervised import cli, main
 from tests import runs
 from tests.image_streams import STREAMS
 
-# In one process, for what is run once.
-pytestmark = [pytest.mark.xdist_group('playing'), pytest.mark.usefixtures('own_signals')]
+pytestmark = pytest.mark.usefixtures('own_signals')
 
 TINY = (
     '--experiment=bandit(random=true)', '--num_tasks=2', '--steps_per_task=50', '--num_seeds=1',

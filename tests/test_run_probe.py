@@ -14,8 +14,7 @@ from safetensors import numpy as safetensors
 from agents import probe_cli, reprobing, run_folder, saved_run, script
 from tests import runs
 
-pytestmark = [pytest.mark.xdist_group('run_probe'),  # one run for all
-              pytest.mark.usefixtures('own_signals')]
+pytestmark = pytest.mark.usefixtures('own_signals')
 PROBE = ('--set=probe_kind=labels', '--set=probe_steps=2')
 
 

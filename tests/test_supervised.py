@@ -21,8 +21,7 @@ from envs import datasets, streams
 from tests import runs
 from tests.image_streams import STREAMS
 
-# In one process, for what is compiled and run once.
-pytestmark = [pytest.mark.xdist_group('supervised'), pytest.mark.usefixtures('own_signals')]
+pytestmark = pytest.mark.usefixtures('own_signals')
 COUNT = 40
 
 
