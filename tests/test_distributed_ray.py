@@ -68,11 +68,12 @@ def assert_gone(left):
   assert not alive
 
 
-@pytest.mark.parametrize('names', [
-    ['actor-1'], pytest.param(['actor-1', 'evaluator'], marks=pytest.mark.slow)])
-def test_those_who_are_killed_come_back_and_nothing_is_missing(tmp_path, names):
+@pytest.mark.parametrize('num_actors, names', [
+    (1, ['actor-0']), pytest.param(2, ['actor-1', 'evaluator'], marks=pytest.mark.slow)])
+def test_those_who_are_killed_come_back_and_nothing_is_missing(tmp_path, num_actors, names):
   folder = tmp_path / 'run'
-  process = runs.start('run_control.py', *FLAGS, f'--run_dir={folder}')
+  process = runs.start(
+      'run_control.py', *FLAGS, f'--num_actors={num_actors}', f'--run_dir={folder}')
   for name in names:
     kill(folder, process, name)
   for name in names:

@@ -91,6 +91,7 @@ def test_interrupted_it_saves_reports_and_goes_on(uninterrupted, tmp_path, numbe
   assert_same_run(folder, uninterrupted)
 
 
+@pytest.mark.slow  # Two runs; tests of the command line and of experiments tell some of it.
 def test_a_finished_run_can_be_made_longer(uninterrupted, tmp_path):
   folder = tmp_path / 'longer'
   short = [flag.replace('--num_steps=900', '--num_steps=600') for flag in runs.SMALL]
