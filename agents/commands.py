@@ -99,7 +99,10 @@ def _resolve(domain: command_line.Domain, values: flags.FlagValues) -> Command:
     raise errors.UsageError('resume=true: needs --run_dir, the run to continue')
   folder = pathlib.Path(values.run_dir) if values.run_dir else run_folder.default_path(config)
   stored = run_folder.check(folder, config, values.resume)
-  if not stored:  # A run may go on with what was allowed when it was begun.
+  if stored:
+    with run_folder.locked(folder):  # The run itself locks it later, after building.
+      pass
+  else:  # A run may go on with what was allowed when it was begun.
     rules.check_said([config], overrides)
   resources = _resources(values)  # What is wrong everywhere is said before what is missing here.
   _check_actors(config, values)

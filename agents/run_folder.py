@@ -69,8 +69,6 @@ def check(folder: pathlib.Path, config: Config, resume: bool) -> dict[str, Any] 
     raise errors.UsageError(
         f'run_dir={folder}: must have a checkpoint to go on from; there is none, and starting '
         'over would lose its rows')
-  with locked(folder):  # A run keeps it locked, but only once everything is built.
-    pass
   return stored
 
 

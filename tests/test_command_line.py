@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -294,7 +295,10 @@ def test_a_folder_in_use_is_refused_before_anything_is_built(finished, tmp_path)
   with (run_folder.locked(folder),
         pytest.raises(errors.UsageError, match='must be free; another process is running it')):
     commands.parse(run_control.CONTROL, arguments)
-  assert commands.parse(run_control.CONTROL, arguments).stored
+  command = commands.parse(run_control.CONTROL, arguments)
+  with (run_folder.locked(folder),  # by who began in the meantime
+        pytest.raises(errors.UsageError, match='must be free; another process is running it')):
+    cli._build_and_run(run_control.CONTROL, command, threading.Event())
 
 
 def test_a_folder_that_cannot_be_made_is_refused(capsys):

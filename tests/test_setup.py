@@ -83,6 +83,7 @@ def test_installed_packages_agree():
   check = subprocess.run([sys.executable, '-m', 'pip', 'check'], capture_output=True, text=True,
                          timeout=60)
   told = check.stdout.splitlines() if check.returncode else []
+  assert bool(check.returncode) == bool(told), check.stderr
   if importlib.util.find_spec('reverb') and overridden():
     assert [re.sub('~=.*', '', line) for line in told] == [
         'tensorflow-cpu 2.15.1 has requirement ml-dtypes']
