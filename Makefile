@@ -39,7 +39,7 @@ test: $(READY)  ## run the tests (TEST_FLAGS=... for pytest)
 	.venv/bin/python $(pytest) -m 'not slow' $(TEST_FLAGS)
 
 test-slow: $(READY)  ## run the tests that take minutes, or tell once more what others do
-	XLA_FLAGS= .venv/bin/python $(pytest) -m slow $(TEST_FLAGS)
+	XLA_FLAGS= .venv/bin/python $(pytest) --dist=load -m slow $(TEST_FLAGS)
 
 test-open: .venv-open/ready  ## run the tests on the newest JAX and NumPy 2, without TensorFlow and Reverb
 	.venv-open/bin/python $(pytest) -m 'not slow and not reverb' $(TEST_FLAGS)

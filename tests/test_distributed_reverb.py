@@ -26,8 +26,10 @@ from replay import reverb_client, reverb_server  # noqa: E402 (they need Reverb)
 pytestmark = pytest.mark.reverb
 
 FRAMES = ['0', '200', '400', '600']
-make_model = functools.lru_cache(learner.make)
 SIGNATURE = types.Signature((2,), 'float32', 1, 1, 1, 1)
+
+
+make_model = functools.lru_cache(learner.make)
 
 
 @pytest.fixture(autouse=True)

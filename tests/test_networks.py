@@ -29,22 +29,20 @@ def observations(torso, count=16, seed=0):
   return values.clip(0, 255).astype(dtype)
 
 
-@pytest.mark.parametrize('torso', torsos.TORSOS)
-@pytest.mark.parametrize('norm', norms.NORMS)
+# Seconds each, with every norm.
+LARGE = {'impala', 'resnet18'}
+
+
+@pytest.mark.parametrize('torso, norm', [
+    pytest.param(torso, norm, marks=pytest.mark.slow if torso in LARGE and norm != 'none' else [])
+    for torso in torsos.TORSOS for norm in norms.NORMS])
 def test_utilities_and_features_have_their_shapes(torso, norm):
   network = make(torso, norm)
-  out = jax.eval_shape(
-      lambda key: network.apply(network.init(key), key, observations(torso)), jax.random.key(0))
+  params = network.init(jax.random.key(0))
+  out = network.apply(params, jax.random.key(1), observations(torso))
   assert out.q_values.shape == (16, 2, 3)
   assert out.q_values.dtype == np.float32
   assert set(out.features) == set(network.activations)
-
-
-@pytest.mark.parametrize('torso', torsos.TORSOS)
-def test_an_activation_is_that_of_its_preactivation(torso):
-  network = make(torso)
-  params = network.init(jax.random.key(0))
-  out = network.apply(params, jax.random.key(1), observations(torso))
   for name, layer in out.features.items():
     function = layers.ACTIVATIONS[network.activations[name]]
     np.testing.assert_array_equal(function(layer.preactivation), layer.activation)
