@@ -6,9 +6,7 @@ One measurement at a time, by turns; a row is a median and the least and most se
 import argparse
 import functools
 import json
-import os
 import pathlib
-import platform
 import statistics
 import sys
 import time
@@ -16,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from agents import config as config_lib
-from agents import heap, run_folder
+from agents import heap
 from benchmarks import compare, speeds
 from benchmarks.peers import PEERS
 from replay import factory
@@ -73,13 +71,14 @@ def main() -> None:
   compare.check_rounds(parser, arguments.rounds)
   started = time.monotonic()
   heap.keep_freed()  # as a run does
-  print(f'{machine()["processor"]}, {os.cpu_count()} cores; batch {compare.SETTINGS["batch_size"]}')
+  machine = compare.machine()
+  print('{processor}, {cores} cores; batch {batch_size}'.format(**machine, **compare.SETTINGS))
   rates = speeds.by_turns(
       {row.name: row.make() for row in ROWS}, arguments.seconds, arguments.rounds)
   for row in ROWS:
     show(row.name, row.unit, rates[row.name])
   report = dict(
-      machine=machine(), ratios=ratios(rates), updates=updates(rates), control=control(rates),
+      machine=machine, ratios=ratios(rates), updates=updates(rates), control=control(rates),
       parts={row.name: dict(unit=row.unit, values=rates[row.name]) for row in ROWS})
   if not arguments.parts_only:
     report['comparison'] = comparison(arguments.rounds)
@@ -177,20 +176,6 @@ def show(name: str, unit: str, values: list[float]) -> None:
       f'{value:,.{0 if value > 100 else 1}f}'
       for value in (statistics.median(values), min(values), max(values)))
   print(f'{name:32} {median:>10} {unit:10} ({least} to {most})', flush=True)
-
-
-def machine() -> dict[str, Any]:
-  """What the numbers depend on."""
-  return dict(
-      processor=_processor(), cores=os.cpu_count(), system=platform.platform(),
-      xla_flags=os.environ.get('XLA_FLAGS', ''), versions=run_folder.versions())
-
-
-def _processor() -> str:
-  info = pathlib.Path('/proc/cpuinfo')
-  lines = info.read_text(encoding='utf-8').splitlines() if info.exists() else []
-  models = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
-  return models[0] if models else platform.machine()
 
 
 if __name__ == '__main__':

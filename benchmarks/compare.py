@@ -3,7 +3,9 @@
 import argparse
 import json
 import math
+import os
 import pathlib
+import platform
 import statistics
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from typing import Any, NamedTuple
 
 from scipy import stats
 
+from agents import run_folder
 from probes import files
 
 # Plain DQN on Pong with the Nature CNN, one environment, learning all through the window.
@@ -70,9 +73,25 @@ def check_rounds(parser: argparse.ArgumentParser, rounds: int) -> None:
     parser.error(f'--rounds={rounds}: must be at least 2')
 
 
-def write_table(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
-  """Writes a CSV file, and prints its rows."""
+def machine() -> dict[str, Any]:
+  """What the numbers depend on."""
+  return dict(
+      processor=_processor(), cores=os.cpu_count(), system=platform.platform(),
+      xla_flags=os.environ.get('XLA_FLAGS', ''), versions=run_folder.versions())
+
+
+def _processor() -> str:
+  info = pathlib.Path('/proc/cpuinfo')
+  lines = info.read_text(encoding='utf-8').splitlines() if info.exists() else []
+  models = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
+  return models[0] if models else platform.machine()
+
+
+def write_table(path: pathlib.Path, rows: Sequence[Mapping[str, Any]], **record: Any) -> None:
+  """Writes a CSV file, prints its rows, and writes the `record` and the machine beside as JSON."""
   files.write_rows(path, rows)
+  path.with_suffix('.json').write_text(
+      json.dumps(dict(machine=machine(), **record), indent=2) + '\n', encoding='utf-8')
   for row in rows:
     print(row)
 

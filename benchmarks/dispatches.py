@@ -35,7 +35,7 @@ def measure(rounds: int) -> list[dict[str, Any]]:
                            overrides=dict(updates_per_dispatch=count))
       for agent, domain in AGENTS.items() for count in COUNTS}
   runs = compare.by_turns(dict.fromkeys(changes, update_alone.command()), rounds, changes)
-  rates = {name: [run['updates_per_second'] for run in found] for name, found in runs.items()}
+  rates = update_alone.rates(runs)
   return [
       dict(agent=agent, updates_per_dispatch=count,
            milliseconds=round(1e3 / float(np.median(rates[agent, count])), 3),

@@ -1,6 +1,6 @@
 """How the whole loop's speed and memory change as its work grows: for results/growth.
 
-    python -m benchmarks.growth results/growth [--rounds=3]
+    python -m benchmarks.growth results/growth [--rounds=5]
 
 DQN on Pong with a local replay, as in `benchmarks.compare`, one setting changed at a time. Every
 point is a process of its own, all of them by turns; a row is a median over rounds.
@@ -15,7 +15,6 @@ import matplotlib
 import numpy as np
 
 from benchmarks import compare
-from probes import files
 
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt
@@ -94,9 +93,9 @@ def draw(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
 
 def main() -> None:
   """See the top."""
-  arguments = compare.read_arguments(__doc__, rounds=3)
+  arguments = compare.read_arguments(__doc__, rounds=5)
   rows = measure(arguments.rounds)
-  files.write_rows(arguments.folder / 'growth.csv', rows)
+  compare.write_table(arguments.folder / 'growth.csv', rows)
   draw(arguments.folder / 'growth.png', rows)
   print('| setting | value | frames/s | least | most | memory, MB |', '|---' * 6 + '|', sep='\n')
   for row in rows:

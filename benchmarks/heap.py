@@ -23,14 +23,13 @@ def measure(rounds: int) -> list[dict[str, Any]]:
   changes = {(agent, keeps): dict(agent=agent, keeps=keeps, seconds=update_alone.SECONDS)
              for agent in AGENTS for keeps in (False, True)}
   runs = compare.by_turns(dict.fromkeys(changes, update_alone.command()), rounds, changes)
-  return [_row(agent, runs[agent, False], runs[agent, True]) for agent in AGENTS]
-
-
-def _row(agent: str, freed: list[dict[str, float]], kept: list[dict[str, float]]) -> dict[str, Any]:
-  rates = ([run['updates_per_second'] for run in runs] for runs in (kept, freed))
-  faults = [round(max(run['faults_per_update'] for run in runs)) for runs in (freed, kept)]
-  return dict(agent=agent, **compare.ratio(*rates).columns(),
-              faults_per_update=faults[0], faults_per_update_kept=faults[1])
+  rates = update_alone.rates(runs)
+  faults = {name: round(max(run['faults_per_update'] for run in found))
+            for name, found in runs.items()}
+  return [
+      dict(agent=agent, **compare.ratio(rates[agent, True], rates[agent, False]).columns(),
+           faults_per_update=faults[agent, False], faults_per_update_kept=faults[agent, True])
+      for agent in AGENTS]
 
 
 if __name__ == '__main__':

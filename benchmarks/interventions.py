@@ -24,14 +24,15 @@ from dm_env import specs
 
 from agents import actions, choice, errors, interventions, learner, optimizers
 from agents import config as config_lib
+from benchmarks import compare
 from replay import types
 
 _UPDATES = 200
 _SOON = 20  # updates
 _TIMES = ('period', 'maturity', 'at')  # parameters that are numbers of updates
 _REPEATS = 20  # timed updates, each of the plain agent and of the other in turn
-_README = pathlib.Path(__file__).parents[1] / 'README.md'
-RESULTS = pathlib.Path(__file__).parents[1] / 'results' / 'interventions'
+_README = compare.ROOT / 'README.md'
+RESULTS = compare.ROOT / 'results' / 'interventions'
 MARKS = '<!-- interventions -->', '<!-- /interventions -->'
 
 
@@ -131,21 +132,20 @@ def pairs() -> Iterator[dict[str, str]]:
 
 def costs() -> Iterator[dict[str, str]]:
   """Update times as ratios to the plain agent's, medians of updates made in turn."""
-  plain = [start(problem, ()).update() for problem in REAL]
+  plain = {}  # by domain, and whether it has a distribution
   for name, row in interventions.TABLE.items():
     # What happens once has happened by the first update that is timed.
     at = {f'{name}.at': '1'} if 'at' in row.parameters else {}
     ratios = {}
-    for i, problem in enumerate(REAL):
-      problem = problem._replace(settings=problem.settings | at)
-      if refusal(problem, (name,)):  # It needs a distribution, which then both have.
+    for problem in REAL:
+      distributional = bool(refusal(problem, (name,)))  # It needs one, which then both have.
+      if distributional:
         problem = problem._replace(settings=problem.settings | {'distribution': 'categorical'})
-        pair = [start(problem, ()).update(), start(problem, (name,)).update()]
-        ratios[problem.domain] = f'{_ratio(pair):.2f}'
-        continue
-      pair = [plain[i], start(problem, (name,)).update()]
+      key = problem.domain, distributional
+      pair = [plain.get(key) or start(problem, ()).update(),
+              start(problem._replace(settings=problem.settings | at), (name,)).update()]
       ratios[problem.domain] = f'{_ratio(pair):.2f}'
-      plain[i] = pair[0]
+      plain[key] = pair[0]
     yield dict(name=name, **ratios)
 
 

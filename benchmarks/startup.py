@@ -1,11 +1,10 @@
 """How long a start takes: the help, and whole runs of one update, which end with a checkpoint.
 
-    python -m benchmarks.startup results/bench [--rounds=5]
+    python -m benchmarks.startup results/startup [--rounds=5]
 
 So the first update itself comes sooner than its row says.
 """
 
-import pathlib
 import statistics
 import subprocess
 import sys
@@ -15,10 +14,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks import compare
-from probes import files
 from replay import factory
 
-_ROOT = pathlib.Path(__file__).parents[1]
 _ONE_UPDATE = (
     'run_atari.py', '--game=Pong', '--agent=dqn', '--num_frames=144', '--eval_every_frames=0',
     '--probe_every_frames=0', '--checkpoint_every_frames=0', '--track=',
@@ -35,10 +32,7 @@ def commands() -> dict[str, tuple[str, ...]]:
 def main() -> None:
   """See the top."""
   arguments = compare.read_arguments(__doc__, rounds=5)
-  rows = measure(commands(), arguments.rounds)
-  files.write_rows(arguments.folder / 'startup.csv', rows)
-  for row in rows:
-    print(row)
+  compare.write_table(arguments.folder / 'startup.csv', measure(commands(), arguments.rounds))
 
 
 def measure(started: Mapping[str, Sequence[str]], rounds: int) -> list[dict[str, Any]]:
@@ -56,8 +50,8 @@ def measure(started: Mapping[str, Sequence[str]], rounds: int) -> list[dict[str,
 def _seconds(command: Sequence[str]) -> float:
   with tempfile.TemporaryDirectory() as folder:
     start = time.perf_counter()
-    subprocess.run([sys.executable, _ROOT / command[0], *command[1:], f'--run_dir={folder}/run'],
-                   cwd=_ROOT, check=True, capture_output=True, timeout=300)
+    subprocess.run([sys.executable, *command, f'--run_dir={folder}/run'],
+                   cwd=compare.ROOT, check=True, capture_output=True, timeout=300)
     return time.perf_counter() - start
 
 

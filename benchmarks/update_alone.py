@@ -10,6 +10,8 @@ agents/heap.py.
 import json
 import resource
 import sys
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import jax
 
@@ -22,6 +24,12 @@ SECONDS = 3.0  # that tables of updates measure for
 def command(python: str = sys.executable) -> tuple[str, ...]:
   """This program, to be followed by SETTINGS."""
   return python, '-m', 'benchmarks.update_alone'
+
+
+def rates(
+    runs: Mapping[Hashable, Sequence[Mapping[str, Any]]]) -> dict[Hashable, list[float]]:
+  """Updates a second, of what this program and peers' print."""
+  return {name: [run['updates_per_second'] for run in found] for name, found in runs.items()}
 
 
 def main() -> None:

@@ -8,13 +8,11 @@ layer for both streams, half of our weights); the convolutions are the Nature CN
 the peer's are. Ours keeps freed memory (agents/heap.py), as a run does.
 """
 
-import json
 import statistics
 from typing import Any
 
-from benchmarks import bench, compare, update_alone
+from benchmarks import compare, update_alone
 from benchmarks.peers import PEERS
-from probes import files
 
 AGENTS = ('dqn', 'c51', 'qr_dqn', 'rainbow')
 
@@ -24,14 +22,9 @@ def main() -> None:
   arguments = compare.read_arguments(__doc__, rounds=5)
   commands, changes = plan()
   runs = compare.by_turns(commands, arguments.rounds, changes)
-  rows = table(runs)
-  files.write_rows(arguments.folder / 'updates.csv', rows)
-  (arguments.folder / 'updates.json').write_text(json.dumps(dict(
-      machine=bench.machine(), runs=[
-          dict(agent=agent, name=name, runs=found) for (agent, name), found in runs.items()]),
-      indent=2) + '\n', encoding='utf-8')
-  for row in rows:
-    print(row)
+  compare.write_table(
+      arguments.folder / 'updates.csv', table(runs), runs=[
+          dict(agent=agent, name=name, runs=found) for (agent, name), found in runs.items()])
 
 
 def plan() -> tuple[dict[tuple[str, str], tuple[str, ...]], dict[tuple[str, str], dict[str, Any]]]:
@@ -51,7 +44,7 @@ def plan() -> tuple[dict[tuple[str, str], tuple[str, ...]], dict[tuple[str, str]
 
 def table(runs: dict[tuple[str, str], list[dict[str, Any]]]) -> list[dict[str, Any]]:
   """A row for each agent and each peer that has it: times as fast as that one, with medians."""
-  rates = {key: [run['updates_per_second'] for run in found] for key, found in runs.items()}
+  rates = update_alone.rates(runs)
   rows = []
   for agent, name in runs:
     if name in PEERS:

@@ -36,8 +36,7 @@ def measure(versions: list[str], rounds: int) -> list[dict[str, Any]]:
              for agent, domain in AGENTS.items() for version in versions}
   commands = {name: update_alone.command(pairs[name[1]][0]) for name in changes}
   folders = {name: pairs[name[1]][1] for name in changes}
-  rates = {name: [run['updates_per_second'] for run in runs]
-           for name, runs in compare.by_turns(commands, rounds, changes, folders).items()}
+  rates = update_alone.rates(compare.by_turns(commands, rounds, changes, folders))
   first, *others = versions
   return [
       dict(agent=agent, version=names[version], over=names[first],

@@ -239,9 +239,17 @@ def test_a_replay_can_be_drawn_from_and_added_to_for_ever(make, monkeypatch):
 
 
 def test_a_machine_says_what_the_numbers_depend_on():
-  found = bench.machine()
+  found = compare.machine()
   assert found['cores'] and found['processor'] and found['xla_flags'] == os.environ['XLA_FLAGS']
   assert {'pliant', 'jax', 'jaxlib', 'numpy'} <= found['versions'].keys()
+
+
+def test_a_table_has_the_machine_and_a_record_beside_it(tmp_path, capsys):
+  compare.write_table(tmp_path / 'found.csv', [dict(agent='dqn', low=1.5)], runs=[[1, 2]])
+  assert (tmp_path / 'found.csv').read_text().split() == ['agent,low', 'dqn,1.5']
+  record = json.loads((tmp_path / 'found.json').read_text())
+  assert record == dict(machine=compare.machine(), runs=[[1, 2]])
+  assert 'dqn' in capsys.readouterr().out
 
 
 def test_control_is_compared_with_its_parts_by_hand():
