@@ -89,9 +89,9 @@ def _processor() -> str:
 
 def write_table(path: pathlib.Path, rows: Sequence[Mapping[str, Any]], **record: Any) -> None:
   """Writes a CSV file, prints its rows, and writes the `record` and the machine beside as JSON."""
+  record = dict(machine=machine(), **record)  # first: a table that changes makes a checkout dirty
   files.write_rows(path, rows)
-  path.with_suffix('.json').write_text(
-      json.dumps(dict(machine=machine(), **record), indent=2) + '\n', encoding='utf-8')
+  path.with_suffix('.json').write_text(json.dumps(record, indent=2) + '\n', encoding='utf-8')
   for row in rows:
     print(row)
 
