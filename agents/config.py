@@ -65,6 +65,7 @@ class Config:
   num_critics: int = 1  # act on their maximum, learn from their mean
   dueling: bool = False  # outputs are a value and advantages
   dueling_gradient: float = 1.0  # factor of what both pass back to the torso, in probes too
+  shared_hidden: bool = False  # both read the same hidden layers, as in Dopamine's full Rainbow
   noisy: bool = False  # weights of hidden layers and outputs are drawn anew at each use
   noisy_sigma: float = 0.1  # what their noise is scaled by at the start, times sqrt(fan-in)
 

@@ -66,7 +66,7 @@ def make_network(
   head = heads.Head(
       num_action_dims=action_map.num_dims, num_choices=action_map.num_choices,
       hidden_layers=config.hidden_layers, hidden_size=config.hidden_size, dueling=config.dueling,
-      dueling_gradient=config.dueling_gradient,
+      dueling_gradient=config.dueling_gradient, shared_hidden=config.shared_hidden,
       noisy_sigma=config.noisy_sigma if config.noisy else 0.0, shared_bias=config.shared_bias,
       distribution=config.distribution, num_atoms=config.num_atoms, v_min=config.v_min,
       v_max=config.v_max, margin=config.atom_margin, symlog=config.symlog,

@@ -29,7 +29,7 @@ _KINDS = {'versions': dict, 'command_line': list, 'continued_with': list}
 # here where that holds of it, so that older runs can go on and be probed.
 _LATER = ('num_actors', 'actor_epsilon', 'trace_steps', 'trace_every', 'initial_scale', 'eval_envs',
           'eval_noise', 'compute_dtype', 'updates_per_dispatch',
-          'new_priority', 'dueling_gradient')
+          'new_priority', 'dueling_gradient', 'shared_hidden')
 # A run may be made longer.
 MAY_CHANGE = ('run_length',)
 _PACKAGES = (

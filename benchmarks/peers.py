@@ -1,6 +1,7 @@
 """The peers that we are measured beside, each in an environment of its own."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 
 class Peer(NamedTuple):
@@ -10,6 +11,7 @@ class Peer(NamedTuple):
   plays: bool  # frames/s of the whole loop are measured too
   agents: tuple[str, ...]  # whose updates are, by our names
   torso: str = 'nature'  # ours that does the same work
+  changes: Mapping[str, Mapping[str, Any]] = {}  # by agent, what else makes ours do so
 
   @property
   def command(self) -> tuple[str, str]:
@@ -24,4 +26,4 @@ PEERS = {
         _TORCH, 'benchmarks/peer_tianshou.py', False, ('dqn', 'c51', 'qr_dqn', 'rainbow')),
     'Dopamine': Peer(
         _DOPAMINE, 'benchmarks/peer_dopamine.py', True, ('dqn', 'c51', 'qr_dqn', 'rainbow'),
-        'nature_same')}
+        'nature_same', {'rainbow': dict(shared_hidden=True)})}

@@ -3,9 +3,9 @@
     python -m benchmarks.updates results/updates [--rounds=5]
 
 Each measurement is a process of its own: batches of 32 of Atari's observations, one over and over.
-Every library has its own optimizer, loss and head for an algorithm (Dopamine's Rainbow: one hidden
-layer for both streams, half of our weights); the convolutions are the Nature CNN's, ours padded as
-the peer's are. Ours keeps freed memory (agents/heap.py), as a run does.
+Every library has its own optimizer and loss for an algorithm; the network is the peer's, ours with
+its padding of the Nature CNN's convolutions and, beside Dopamine's Rainbow, with one hidden layer
+for both streams. Ours keeps freed memory (agents/heap.py), as a run does.
 """
 
 import statistics
@@ -38,7 +38,7 @@ def plan() -> tuple[dict[tuple[str, str], tuple[str, ...]], dict[tuple[str, str]
         commands[agent, name] = peer.command
         changes[agent, name] = dict(agent=agent, seconds=update_alone.SECONDS)
         changes[agent, peer.torso] = changes[agent, name] | dict(
-            overrides=shared | dict(torso=peer.torso))
+            overrides=shared | dict(torso=peer.torso) | peer.changes.get(agent, {}))
   return commands, changes
 
 

@@ -23,6 +23,7 @@ class Head(NamedTuple):
   hidden_size: int = 512
   dueling: bool = False
   dueling_gradient: float = 1.0  # factor of what streams pass back together
+  shared_hidden: bool = False  # streams have their hidden layers in common
   noisy_sigma: float = 0.0  # of hidden layers and outputs; 0: no noise
   shared_bias: bool = False
   distribution: str = 'none'  # a row of distributions.DISTRIBUTIONS
@@ -77,11 +78,11 @@ def apply(
 
 
 def read_by_outputs(embedding: Hidden, tail: Features, head: Head) -> list[str]:
-  """The modules of the hidden layers that outputs read, one for each stream."""
+  """The modules of the hidden layers that outputs read, one for each stream that has its own."""
   if not head.hidden_layers:
     # Of implicit quantiles they read a product, whose units are the embedding's.
     return [embedding.producer] * (1 + head.dueling)
-  streams = ('value_', 'advantage_') if head.dueling else ('',)
+  streams = ('value_', 'advantage_') if head.dueling and not head.shared_hidden else ('',)
   return [tail[f'{stream}hidden{head.hidden_layers}'].producer for stream in streams]
 
 
@@ -111,6 +112,8 @@ def _outputs(
 
   Adds hidden layers to `features`.
   """
+  if head.shared_hidden:
+    x = _hidden(x, '', head, style, features)
   if not head.dueling:
     return _stream(x, head.num_choices, '', head, style, features, with_bias=True)
   # Wang et al. 2016, equation 9, in each action dimension. As in dqn_zoo noisy streams end
@@ -121,6 +124,8 @@ def _outputs(
   advantage, of_advantage = _stream(
       x, head.num_choices, 'advantage_', head, style, features, with_bias)
   outputs = value + advantage - jnp.mean(advantage, axis=2, keepdims=True)
+  if head.shared_hidden:
+    return outputs, of_value
   return outputs, jnp.concatenate([of_value, of_advantage], axis=-1)
 
 
@@ -133,14 +138,20 @@ def _scale_gradient(x: Hidden, factor: float) -> Hidden:
   return x._replace(layer=x.layer._replace(activation=fixed + factor * (value - fixed)))
 
 
-def _stream(
-    x: Hidden, num_choices: int, prefix: str, head: Head, style: Style, features: Features,
-    with_bias: bool) -> tuple[jax.Array, jax.Array]:
-  """Hidden layers and outputs: features -> [B, M, num_choices, outputs of a choice], [B, D']."""
+def _hidden(x: Hidden, prefix: str, head: Head, style: Style, features: Features) -> Hidden:
   for i in range(1, head.hidden_layers + 1):
     name = f'{prefix}hidden{i}'
     x = features[name] = style.dense(
         x, head.hidden_size, name, 'relu', noisy_sigma=head.noisy_sigma)
+  return x
+
+
+def _stream(
+    x: Hidden, num_choices: int, prefix: str, head: Head, style: Style, features: Features,
+    with_bias: bool) -> tuple[jax.Array, jax.Array]:
+  """Hidden layers and outputs: features -> [B, M, num_choices, outputs of a choice], [B, D']."""
+  if not head.shared_hidden:
+    x = _hidden(x, prefix, head, style, features)
   penultimate = hk.Flatten()(x.activation)
   shape = (head.num_action_dims, num_choices, head.numbers_per_choice)
   outputs = style.linear(

@@ -36,7 +36,8 @@ def features_of(params):
 @pytest.mark.parametrize('distribution', distributions.DISTRIBUTIONS)
 @pytest.mark.parametrize('ingredients', [
     {}, dict(dueling=True), dict(hidden_layers=2, hidden_size=8), dict(noisy_sigma=0.1),
-    dict(dueling=True, hidden_layers=1, hidden_size=8, noisy_sigma=0.1)])
+    dict(dueling=True, hidden_layers=1, hidden_size=8, noisy_sigma=0.1),
+    dict(dueling=True, hidden_layers=1, hidden_size=8, shared_hidden=True)])
 @pytest.mark.parametrize('num_critics', [1, 2])
 def test_shapes(distribution, ingredients, num_critics):
   network = make(num_critics, 'layer', distribution=distribution, **ingredients)
@@ -90,6 +91,33 @@ def test_dueling_is_value_plus_advantage_less_their_mean():
   advantage = dense(params, 'advantage_head', hidden['advantage']).reshape(B, M, A)
   expected = value + advantage - advantage.mean(axis=2, keepdims=True)
   np.testing.assert_allclose(out.q_values, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_streams_may_read_the_same_hidden_layers():
+  network = make(dueling=True, hidden_layers=2, hidden_size=8, shared_hidden=True)
+  params, out = run(network)
+  x = features_of(params)
+  for name in ('hidden1', 'hidden2'):
+    x = np.maximum(dense(params, name, x), 0)
+  value = dense(params, 'value_head', x)[:, :, None]
+  advantage = dense(params, 'advantage_head', x).reshape(B, M, A)
+  expected = value + advantage - advantage.mean(axis=2, keepdims=True)
+  np.testing.assert_allclose(out.q_values, expected, rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(out.critics[0].penultimate, x, rtol=1e-4, atol=1e-5)
+  assert set(params) == {
+      'dense1', 'dense2', 'hidden1', 'hidden2', 'value_head', 'advantage_head'}
+
+
+def test_what_streams_of_the_same_hidden_layers_pass_back_is_scaled_behind_their_outputs():
+  settings = dict(dueling=True, hidden_layers=1, hidden_size=8, shared_hidden=True)
+  plain, scaled = make(**settings), make(**settings, dueling_gradient=0.25)
+  params, _ = run(plain)
+  gradient, less = (jax.grad(lambda params, network=network: jnp.sum(
+      network.apply(params, KEY, OBSERVATIONS).q_values ** 2))(params)
+      for network in (plain, scaled))
+  for module, factor in (('advantage_head', 1), ('hidden1', 0.25), ('dense1', 0.25)):
+    np.testing.assert_allclose(
+        less[module]['w'], factor * gradient[module]['w'], rtol=1e-5, atol=1e-7)
 
 
 def test_categorical_values_are_expectations_over_the_support():

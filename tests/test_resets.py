@@ -247,7 +247,7 @@ def test_injection_switches_once_changes_no_output_and_then_trains_the_new_head(
   same((later.params, later.opt_state), (after.params, state.opt_state))
 
 
-@pytest.mark.parametrize('head', ['plain', 'hidden', 'rainbow'])
+@pytest.mark.parametrize('head', ['plain', 'hidden', 'rainbow', 'shared'])
 def test_auxiliary_outputs_do_not_hear_a_recycled_unit_either(head):
   network, x = make('mlp', head, num_auxiliary=3)
   state = start(network)

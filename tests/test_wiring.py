@@ -52,6 +52,7 @@ def test_sums_are_left_out_and_all_else_is_in(torso):
 @pytest.mark.parametrize('head, outputs, others', [
     ('plain', {'head'}, set()), ('hidden', {'head'}, {'hidden1', 'hidden2'}),
     ('rainbow', {'value_head', 'advantage_head'}, {'value_hidden1', 'advantage_hidden1'}),
+    ('shared', {'value_head', 'advantage_head'}, {'hidden1'}),
     ('implicit', {'head'}, {'taus', 'hidden1'})])
 def test_outputs_and_heads_are_told_from_the_torso(head, outputs, others):
   network, _ = make('mlp', head)

@@ -14,6 +14,7 @@ HEADS = {
     'plain': {}, 'hidden': dict(hidden_layers=2, hidden_size=8),
     'rainbow': dict(hidden_layers=1, hidden_size=8, dueling=True, noisy_sigma=0.1,
                     distribution='categorical', num_atoms=5),
+    'shared': dict(hidden_layers=1, hidden_size=8, dueling=True, shared_hidden=True),
     'implicit': dict(hidden_layers=1, hidden_size=8, distribution='implicit', num_atoms=3)}
 
 
