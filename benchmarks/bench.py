@@ -21,12 +21,22 @@ from replay import factory
 
 MATRICES = 'products of matrices'
 ALE, GATHER = 'ALE, no preprocessing', 'gathering frames alone'
-CONTROL = ('environment, walker_walk', 'learner, decqn', 'whole loop, decqn on walker_walk')
 ACTED = (1, 8, 32, 128)  # environments that are acted in together
 LEARNERS = ('dqn', 'double_dqn', 'c51', 'qr_dqn', 'rainbow')
 OVER = {  # part -> what it is compared with
     'environment': ALE, **{f'actor: network, environments: {count}': ALE for count in ACTED},
     GATHER: 'replay, local'}
+
+
+class Control(NamedTuple):
+  """Of the loop on Control and its parts."""
+  environment: str = 'environment, walker_walk'
+  actor: str = 'actor: network, walker_walk'
+  learner: str = 'learner, decqn'
+  loop: str = 'whole loop, decqn on walker_walk'
+
+
+CONTROL = Control()
 
 
 class Row(NamedTuple):
@@ -40,7 +50,7 @@ ROWS = (
     Row(ALE, 'frames/s', speeds.ale),
     Row('environment', 'frames/s', speeds.environment),
     *(Row(f'actor: network, environments: {count}', 'frames/s',
-          functools.partial(speeds.actor, count)) for count in ACTED),
+          functools.partial(speeds.actor, 'dqn', 'atari', count)) for count in ACTED),
     Row(MATRICES, 'Mflop/s', speeds.matrices),
     *(Row(f'learner, {agent}', 'updates/s', functools.partial(speeds.learner, agent))
       for agent in LEARNERS),
@@ -54,9 +64,10 @@ ROWS = (
       if 'reverb' in factory.available() else []),
     Row('probe, dqn, one target of 20 steps', 'probes/s', speeds.probe),
     Row(f'checkpoint, {speeds.NUM_STORED:,} transitions', 'checkpoints/s', speeds.checkpoint),
-    Row(CONTROL[0], 'steps/s', speeds.control_environment),
-    Row(CONTROL[1], 'updates/s', functools.partial(speeds.learner, 'decqn', 'control')),
-    Row(CONTROL[2], 'steps/s', functools.partial(speeds.control_loop, 'decqn')),
+    Row(CONTROL.environment, 'steps/s', speeds.control_environment),
+    Row(CONTROL.actor, 'steps/s', functools.partial(speeds.actor, 'decqn', 'control', 1)),
+    Row(CONTROL.learner, 'updates/s', functools.partial(speeds.learner, 'decqn', 'control')),
+    Row(CONTROL.loop, 'steps/s', functools.partial(speeds.control_loop, 'decqn')),
 )
 
 
@@ -110,19 +121,24 @@ def updates(rates: dict[str, list[float]]) -> dict[str, dict[str, float]]:
 
 
 def control(rates: dict[str, list[float]]) -> dict[str, Any]:
-  """The loop's time over that of environment and updates alone, on Control."""
+  """The loop's time over that of its parts alone, on Control: without acting, and with it."""
   period = config_lib.resolve('control', 'walker_walk', 'decqn', (), {}).steps_per_update
-  ratio = compare.ratio(alone(rates, period), rates[CONTROL[2]])
-  print(f'decqn on walker_walk: the loop takes {ratio.mean:.2f} times what environment and updates '
-        f'take ({ratio.interval})')
-  return dict(steps_per_update=period, loop_over_parts=ratio._asdict())
+  found = {}
+  for name, stepping, said in (
+      ('loop_over_parts', CONTROL.environment, 'environment'),
+      ('loop_over_parts_and_acting', CONTROL.actor, 'acting, environment')):
+    ratio = compare.ratio(alone(rates, period, stepping), rates[CONTROL.loop])
+    print(f'decqn on walker_walk: the loop takes {ratio.mean:.2f} times what {said} and updates '
+          f'take ({ratio.interval})')
+    found[name] = ratio._asdict()
+  return dict(steps_per_update=period, **found)
 
 
-def alone(rates: Mapping[str, Sequence[float]], period: int) -> list[float]:
-  """Steps/s on Control of environment and updates, each round, if they did nothing else."""
-  stepping, updating = (rates[name] for name in CONTROL[:2])
-  return [1 / (1 / stepped + 1 / (period * updated))
-          for stepped, updated in zip(stepping, updating, strict=True)]
+def alone(rates: Mapping[str, Sequence[float]], period: int,
+          stepping: str = CONTROL.environment) -> list[float]:
+  """Steps/s on Control of `stepping` and updates, each round, if nothing else were done."""
+  return [1 / (1 / stepped + 1 / (period * updated)) for stepped, updated in zip(
+      rates[stepping], rates[CONTROL.learner], strict=True)]
 
 
 class Loops(NamedTuple):

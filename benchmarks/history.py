@@ -22,7 +22,7 @@ from matplotlib import pyplot as plt
 
 _RENAMED = {'actor: environment and network': 'actor: network, environments: 1'}
 _LOCAL, _DEVICE, _REVERB = (f'Pliant, {kind} replay' for kind in ('local', 'device', 'reverb'))
-_ALONE = 'environment and updates alone'
+_ALONE, _ACTING = 'environment and updates alone', 'acting and updates alone'
 
 
 class Panel(NamedTuple):
@@ -47,7 +47,8 @@ PANELS = (
         f'update, {agent}': (f'flop, {agent}', bench.MATRICES) for agent in bench.LEARNERS}),
     Panel('times as long', (1.15, 1.3, 1.5), {
         'a batch, local replay over a plain gather (at most 1.5)': (bench.GATHER, 'replay, local'),
-        'Control, loop over its parts (at most 1.3)': (_ALONE, bench.CONTROL[2]),
+        'Control, loop over its parts (at most 1.3)': (_ALONE, bench.CONTROL.loop),
+        'Control, loop over its parts and acting': (_ACTING, bench.CONTROL.loop),
         'whole loop, Reverb over local replay (at most 1.15)': (_LOCAL, _REVERB)}),
 )
 
@@ -59,7 +60,10 @@ def speeds_of(record: Mapping[str, Any]) -> dict[str, Sequence[float]]:
   for agent, update in record.get('updates', {}).items():
     speeds[f'flop, {agent}'] = [update['flop'] / 1e6 * rate for rate in speeds[f'learner, {agent}']]
   if 'control' in record:
-    speeds[_ALONE] = bench.alone(speeds, record['control']['steps_per_update'])
+    period = record['control']['steps_per_update']
+    speeds[_ALONE] = bench.alone(speeds, period)
+    if bench.CONTROL.actor in speeds:
+      speeds[_ACTING] = bench.alone(speeds, period, bench.CONTROL.actor)
   return speeds
 
 

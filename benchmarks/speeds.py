@@ -128,14 +128,15 @@ def _stepping(env: dm_env.Environment, actions: np.ndarray, units_per_step: int)
     env.close()
 
 
-def actor(num_envs: int) -> Iterator[int]:
-  """Environments and network without replay and learning: frames."""
+def actor(agent: str, domain: str, num_envs: int) -> Iterator[int]:
+  """Environments and network without replay and learning: frames (Control: agent steps)."""
   small = {'replay_capacity': 100, 'min_replay_size': 1, 'num_envs': num_envs}
-  with build('dqn', 'local', small) as run:
+  units_per_step = atari.FRAMES_PER_STEP if domain == 'atari' else 1
+  with build(agent, 'local', small, domain=domain) as run:
     params = run.player.agent.init(parts.key(run.config, parts.INIT)).params
     key = parts.key(run.config, parts.ACT)
     for timestep in loop.rollout(run.player, run.env, params, key, _EPSILON):
-      yield atari.FRAMES_PER_STEP * loop.count_steps(timestep)
+      yield units_per_step * loop.count_steps(timestep)
 
 
 def control_loop(agent: str) -> Iterator[int]:

@@ -88,8 +88,8 @@ def test_history_has_the_ratios_that_each_record_can_give():
       updates=dict(dqn=dict(flop=3e6)), control=dict(steps_per_update=8),
       # 100 steps/s and 10 updates/s, one for each 8 steps: 44.4 steps/s; the loop has half of it.
       parts=old['parts'] | {bench.MATRICES: part(60, 60), 'learner, dqn': part(10, 10)}
-      | dict(zip(bench.CONTROL, (part(100, 100), part(10, 10), part(200 / 9, 200 / 9)),
-                 strict=True)))
+      | {bench.CONTROL.environment: part(100, 100), bench.CONTROL.learner: part(10, 10),
+         bench.CONTROL.loop: part(200 / 9, 200 / 9)})
   found = history.find({'old': old, 'new': new})
   means = {(label, name): ratio.mean for label, ratios in found.items()
            for name, ratio in ratios.items()}
@@ -147,7 +147,9 @@ def test_a_peers_program_has_the_agents_that_are_asked_of_it(name):
   agents = [key.value for key in found['_AGENTS'].keys]
   assert tuple(agents) == PEERS[name].agents
   assert set(agents) <= set(updates.AGENTS)
-  config_lib.resolve('atari', 'pong', 'dqn', (), dict(torso=PEERS[name].torso))
+  for agent in agents:
+    changes = dict(torso=PEERS[name].torso) | PEERS[name].changes.get(agent, {})
+    config_lib.resolve('atari', 'pong', agent, (), changes)
 
 
 def test_a_peers_updates_are_counted_by_the_clock():
@@ -163,6 +165,9 @@ def test_updates_are_set_beside_those_of_peers_with_as_much_work():
   commands, changes = updates.plan()
   assert changes['dqn', 'nature_same']['overrides'] == dict(
       torso='nature_same', batch_size=32, target_update_period=2_500)
+  rainbow = changes['rainbow', 'nature_same']['overrides']
+  assert rainbow == changes['dqn', 'nature_same']['overrides'] | dict(shared_hidden=True)
+  assert 'shared_hidden' not in changes['rainbow', 'nature']['overrides']
   assert commands.keys() == changes.keys()
   assert all(change['agent'] == agent for (agent, _), change in changes.items())
   speed = {'nature': 6.0, 'nature_same': 3.0}
@@ -253,11 +258,22 @@ def test_a_table_has_the_machine_and_a_record_beside_it(tmp_path, capsys):
 
 
 def test_control_is_compared_with_its_parts_by_hand():
-  # 100 steps/s and 10 updates/s, one for each 8 steps: 10 + 12.5 ms; 27 are 1.2 times that.
-  stepping, updating, looping = bench.CONTROL
-  found = bench.control(
-      {stepping: [100, 100], updating: [10, 10], looping: [1e3 / 27, 1e3 / 27]})
+  # 100 steps/s and 10 updates/s, one for each 8 steps: 10 + 12.5 ms; 27 are 1.2 times that. With
+  # acting 80 steps/s: 12.5 + 12.5 ms, of which 27 are 1.08 times.
+  names = bench.CONTROL
+  found = bench.control({names.environment: [100, 100], names.actor: [80, 80],
+                         names.learner: [10, 10], names.loop: [1e3 / 27, 1e3 / 27]})
   assert found['loop_over_parts']['mean'] == pytest.approx(1.2)
+  assert found['loop_over_parts_and_acting']['mean'] == pytest.approx(1.08)
+
+
+@pytest.mark.parametrize('agent, domain, num_envs, each', [
+    ('dqn', 'atari', 2, 8), ('decqn', 'control', 1, 1)])
+def test_acting_is_counted_in_frames_on_atari_and_in_steps_on_control(
+    agent, domain, num_envs, each):
+  benchmark = speeds.actor(agent, domain, num_envs)
+  assert [next(benchmark) for _ in range(3)] == 3 * [each]
+  benchmark.close()
 
 
 def test_starts_are_timed_to_their_end():
