@@ -39,7 +39,7 @@ test: $(READY)  ## run the tests (TEST_FLAGS=... for pytest)
 	.venv/bin/python $(pytest) -m 'not slow' $(TEST_FLAGS)
 
 test-slow: $(READY)  ## run the tests that take minutes, or tell once more what others do
-	XLA_FLAGS= .venv/bin/python $(pytest) --dist=load -m slow $(TEST_FLAGS)
+	XLA_FLAGS= .venv/bin/python $(pytest) --dist=load -m 'slow or optimized' $(TEST_FLAGS)
 
 test-open: .venv-open/ready  ## run the tests on the newest JAX and NumPy 2, without TensorFlow and Reverb
 	.venv-open/bin/python $(pytest) -m 'not slow and not reverb' $(TEST_FLAGS)
@@ -53,7 +53,7 @@ bench: $(READY) $(PEERS)  ## measure speeds, and peers' DQN beside ours
 bench-updates: $(READY) $(PEERS)  ## measure updates alone beside those of peers
 	.venv/bin/python -m benchmarks.updates runs
 
-figures: $(READY)  ## run every supervised experiment at its small size, into results/supervised
+figures: $(READY)  ## run the supervised experiments that compare ways, small, into results/supervised
 	.venv/bin/python -m benchmarks.figures results/supervised
 
 clean:  ## remove the environments and caches; runs stay

@@ -19,6 +19,8 @@ from networks.types import Critic
 from replay import types
 from tests.ways import WAYS
 
+pytestmark = pytest.mark.optimized
+
 ATOMS = np.array([-1.0, 0.0, 1.0, 2.0], np.float32)
 RETURNS = st.floats(-4, 5, width=32)
 

@@ -7,6 +7,8 @@ import pytest
 
 from networks import conv
 
+pytestmark = pytest.mark.optimized
+
 
 def random(*shape, seed=0):
   return np.random.default_rng(seed).normal(size=shape).astype(np.float32)

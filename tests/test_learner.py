@@ -16,6 +16,8 @@ from networks import types as network_types
 from replay import types
 from tests import catch_runs
 
+pytestmark = pytest.mark.optimized
+
 DIMS, CHOICES = 2, 3
 
 

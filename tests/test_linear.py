@@ -8,6 +8,8 @@ import pytest
 
 from networks import backend, linear, noisy
 
+pytestmark = pytest.mark.optimized
+
 INIT = hk.initializers.RandomNormal()
 
 

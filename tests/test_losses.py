@@ -1,11 +1,6 @@
 """TD errors by hand and against a NumPy twin, jitted and not, for one and many dimensions."""
 
 import functools
-import os
-import pathlib
-import re
-import subprocess
-import sys
 
 import hypothesis
 import hypothesis.extra.numpy as hnp
@@ -21,6 +16,8 @@ from networks import types as types_lib
 from networks.distributions import DISTRIBUTIONS
 from replay import types
 from tests.ways import WAYS
+
+pytestmark = pytest.mark.optimized
 
 
 def batch(actions, rewards, discounts):
@@ -290,17 +287,6 @@ def test_one_dimension_is_quantile_q_learning_to_the_last_bit(wrap, problem):
   online, target, _, transition, taus = one_dimension(problem)
   arguments = online, taus, transition, target
   np.testing.assert_array_equal(wrap(our_quantile)(*arguments), wrap(rlax_quantile)(*arguments))
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(400)
-def test_the_last_bits_are_the_same_with_the_optimizing_compiler_too():
-  done = subprocess.run(
-      [sys.executable, '-m', 'pytest', '-q', '-n0', '-m', 'not slow', '-k', 'to_the_last_bit',
-       'tests/test_losses.py', 'tests/test_classification.py'],
-      cwd=pathlib.Path(__file__).parents[1], env=os.environ | {'XLA_FLAGS': ''},
-      capture_output=True, text=True, timeout=300)
-  assert done.returncode == 0 and re.search(r'(\d+) passed', done.stdout), done.stdout
 
 
 def make_loss(distribution, error_loss='huber'):

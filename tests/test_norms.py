@@ -8,6 +8,8 @@ import pytest
 from networks import heads, layers, norms, q_network, types
 from networks.trace import Trace
 
+pytestmark = pytest.mark.optimized
+
 X = np.random.default_rng(0).normal(3, 5, (6, 4, 4, 3)).astype(np.float32)
 FLAT = X[:, 0, 0]
 

@@ -11,6 +11,8 @@ from agents import config as config_lib
 from agents import mechanism, optimizers, trac
 from tests.tiny_networks import make
 
+pytestmark = pytest.mark.optimized
+
 PARAMS = {'a': {'w': jnp.arange(6.0).reshape(3, 2), 'b': jnp.ones(2)}, 'b': {'w': jnp.ones((2, 2))}}
 
 
