@@ -18,9 +18,13 @@ pytestmark = pytest.mark.reverb
 # Some seconds of a run, after the start of all its processes.
 FLAGS = (
     *(flag for flag in runs.SMALL if not flag.startswith(('--replay', '--num_steps'))),
-    '--replay=reverb', '--num_actors=2', '--num_steps=3000', '--eval_every_steps=1000',
-    '--probe_every_steps=3000')
+    '--replay=reverb', '--num_steps=3000', '--eval_every_steps=1000', '--probe_every_steps=3000')
 FRAMES = ['0', '1000', '2000', '3000']
+
+
+def start(folder, *flags, num_actors=2):
+  return runs.start(
+      'run_control.py', *FLAGS, f'--num_actors={num_actors}', f'--run_dir={folder}', *flags)
 
 
 def pids(folder, name):
@@ -69,11 +73,10 @@ def assert_gone(left):
 
 
 @pytest.mark.parametrize('num_actors, names', [
-    (1, ['actor-0']), pytest.param(2, ['actor-1', 'evaluator'], marks=pytest.mark.slow)])
+    (1, ['actor-0', 'evaluator']), pytest.param(2, ['actor-1'], marks=pytest.mark.slow)])
 def test_those_who_are_killed_come_back_and_nothing_is_missing(tmp_path, num_actors, names):
   folder = tmp_path / 'run'
-  process = runs.start(
-      'run_control.py', *FLAGS, f'--num_actors={num_actors}', f'--run_dir={folder}')
+  process = start(folder, num_actors=num_actors)
   for name in names:
     kill(folder, process, name)
   for name in names:
@@ -92,7 +95,7 @@ def test_killed_at_a_random_moment_and_nothing_is_missing(tmp_path, seed):
   # In turn, so that each has four moments.
   name = ('driver', 'server', 'learner', f'actor-{chance.randrange(2)}', 'evaluator')[seed % 5]
   folder = tmp_path / 'run'
-  process = runs.start('run_control.py', *FLAGS, f'--run_dir={folder}')
+  process = start(folder)
   # Some moment between the role's own start, or the first row, and the run's end.
   runs.wait_for(lambda: (folder / 'results.csv').exists() if name == 'driver' else
                 pids(folder, name), process)
@@ -103,7 +106,7 @@ def test_killed_at_a_random_moment_and_nothing_is_missing(tmp_path, seed):
     process.kill()
     process.communicate()
     kill_agents(left)
-    process = runs.start('run_control.py', *FLAGS, f'--run_dir={folder}', '--resume')
+    process = start(folder, '--resume')
   elif left:
     with contextlib.suppress(ProcessLookupError):  # the run may be at its end
       os.kill(pids(folder, name)[0], signal.SIGKILL)
@@ -116,7 +119,7 @@ def test_killed_at_a_random_moment_and_nothing_is_missing(tmp_path, seed):
 @pytest.mark.slow
 def test_terminated_it_saves_and_goes_on(tmp_path):
   folder = tmp_path / 'run'
-  process = runs.start('run_control.py', *FLAGS, f'--run_dir={folder}')
+  process = start(folder)
   runs.wait_for((folder / 'checkpoints' / '400').exists, process)
   left = children(process)
   process.send_signal(signal.SIGTERM)
@@ -124,14 +127,13 @@ def test_terminated_it_saves_and_goes_on(tmp_path):
   assert status == 130, err
   assert 'interrupted and saved' in err
   assert_gone(left)
-  process = runs.start('run_control.py', *FLAGS, f'--run_dir={folder}', '--resume')
+  process = start(folder, '--resume')
   status, _, err = runs.finish(process)
   assert_whole(folder, status, err, [])
 
 
 def test_a_cluster_that_is_not_there_is_said(tmp_path):
-  status, _, err = runs.run(
-      'run_control.py', *FLAGS, f'--run_dir={tmp_path / "run"}', '--ray_address=localhost:1')
+  status, _, err = runs.finish(start(tmp_path / 'run', '--ray_address=localhost:1'))
   assert status == 1
   assert err.splitlines()[-1].startswith('run_control.py: RunError: ray_address=localhost:1: ')
   assert not (tmp_path / 'run').exists()
