@@ -66,14 +66,25 @@ def parse(argv: Sequence[str]) -> Command | str:
     asked = 'all' if len(runs) == 1 else ''
   if not asked and len(runs) == 1:
     raise errors.UsageError('checkpoint=: must be all, newest or frames where there is one run')
+  return Command(
+      runs, asked, _settings(values, asked),
+      pathlib.Path(values.out_dir) if values.out_dir else None,
+      f'probed-{values.probe_size}' if values.probe_size else 'probed')
+
+
+def _settings(values: flags.FlagValues, asked: str) -> dict[str, Any]:
+  """What flags change of the probe, where one is asked for."""
   overrides = config_lib.parse_overrides(values.set)
   for name in overrides:
     if not _is_of_a_probe(name):
       raise errors.UsageError(f'set={name}: must be a setting of the probe, probe_…')
-  return Command(
-      runs, asked, {**script.probe_size(values), **overrides},
-      pathlib.Path(values.out_dir) if values.out_dir else None,
-      f'probed-{values.probe_size}' if values.probe_size else 'probed')
+  settings = {**script.probe_size(values), **overrides}
+  if settings and not asked:
+    given = f'probe_size={values.probe_size}' if values.probe_size else f'set={values.set[0]}'
+    raise errors.UsageError(
+        f'{given}: says nothing where runs are compared by the probes that they hold; add '
+        '--checkpoint=newest or all, to probe them first')
+  return settings
 
 
 def _is_of_a_probe(setting: str) -> bool:

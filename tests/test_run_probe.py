@@ -212,6 +212,14 @@ def test_what_is_missing_on_the_command_line_is_named(run):
     probe(f'--run_dir={run},{run}', '--out_dir=compared')
 
 
+@pytest.mark.parametrize('flag', ['--probe_size=paper', '--set=probe_steps=3'])
+def test_a_probe_that_would_not_be_made_is_refused(run, copy, tmp_path, flag):
+  with pytest.raises(ValueError, match=f'{flag.removeprefix("--")}: says nothing where runs are '
+                                       'compared by the probes that they hold; add --checkpoint='):
+    probe(f'--run_dir={run},{copy}', f'--out_dir={tmp_path / "out"}', flag)
+  assert not (tmp_path / 'out').exists()
+
+
 @pytest.mark.parametrize('name', ['config.json', 'experiment.json'])
 def test_a_comparison_replaces_no_other(run, copy, tmp_path, name):
   (tmp_path / name).write_text('{}')
