@@ -1,19 +1,19 @@
 """Every pair of interventions trained or refused, and what each costs: for results/interventions.
 
-  python -m benchmarks.interventions pairs results/interventions
-  python -m benchmarks.interventions costs results/interventions
-  python -m benchmarks.interventions readme results/interventions   # writes the README's table
+  python -m benchmarks.interventions pairs
+  python -m benchmarks.interventions costs
+  python -m benchmarks.interventions table   # writes that of docs/interventions.md
 
 A pair is trained on random transitions, 200 updates on a tiny problem of Atari's shape and one of
 Control's, and must end with finite numbers in the learner's whole state. What happens once or
 from time to time happens there after 20 updates.
 """
 
+import argparse
 import csv
 import itertools
 import pathlib
 import statistics
-import sys
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -31,7 +31,7 @@ _UPDATES = 200
 _SOON = 20  # updates
 _TIMES = ('period', 'maturity', 'at')  # parameters that are numbers of updates
 _REPEATS = 20  # timed updates, each of the plain agent and of the other in turn
-_README = compare.ROOT / 'README.md'
+PAGE = compare.ROOT / 'docs' / 'interventions.md'
 RESULTS = compare.ROOT / 'results' / 'interventions'
 MARKS = '<!-- interventions -->', '<!-- /interventions -->'
 
@@ -162,7 +162,7 @@ def _ratio(pair: list[Training]) -> float:
 
 
 def table(cost_rows: list[dict[str, str]]) -> str:
-  """The README's table."""
+  """Markdown, of all of them."""
   cost = {row['name']: row for row in cost_rows}
   lines = ['| name | what it does | parameters | touches | not with | cost | source |',
            '|---|---|---|---|---|---|---|']
@@ -198,23 +198,24 @@ def read(path: pathlib.Path) -> list[dict[str, str]]:
     return list(csv.DictReader(file))
 
 
-def with_table(readme: str, text: str) -> str:
-  """The README with the text between its marks."""
-  before, rest = readme.split(MARKS[0])
+def with_table(page: str, text: str) -> str:
+  """The page with the text between its marks."""
+  before, rest = page.split(MARKS[0])
   return f'{before}{MARKS[0]}\n{text}\n{MARKS[1]}{rest.split(MARKS[1])[1]}'
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
   """See the top."""
-  what, folder = argv[1], pathlib.Path(argv[2])
-  if what == 'pairs':
-    _write(folder / 'pairs.csv', pairs())
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument('what', choices=('pairs', 'costs', 'table'))
+  what = parser.parse_args().what
+  if what == 'table':
+    PAGE.write_text(with_table(PAGE.read_text(), table(read(RESULTS / 'costs.csv'))))
   elif what == 'costs':
-    _write(folder / 'costs.csv', costs())
+    compare.write_table(RESULTS / 'costs.csv', list(costs()))
   else:
-    text = table(read(folder / 'costs.csv'))
-    _README.write_text(with_table(_README.read_text(), text))
+    _write(RESULTS / 'pairs.csv', pairs())
 
 
 if __name__ == '__main__':
-  main(sys.argv)
+  main()

@@ -92,7 +92,7 @@ def main(argv: list[str]) -> int:
             for old, new in zip(found[::step], found[step::step], strict=False)]
   lines = [
       '# One hour with four actors', '',
-      'Made by `python -m benchmarks.soak results/soak`' + (f' {seconds:g}.' if argv[2:] else '.'),
+      'Made by `' + ' '.join(['python -m benchmarks.soak results/soak', *argv[2:]]) + '`.',
       'It ran `' + ' '.join(_COMMAND) + '` on two cores and stopped it by SIGTERM.', '',
       f'- {found[-1].inserted:,} transitions in {found[-1].time - begun:,.0f} s; exit status '
       f'{status} (130: stopped, and saved).',

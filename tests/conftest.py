@@ -31,7 +31,7 @@ hypothesis.settings.load_profile('suite')
 # dm-control needs labmaze, which has no wheel for Python 3.13.
 collect_ignore = [] if importlib.util.find_spec('dm_control') else [
     'test_command_line.py', 'test_envs.py', 'test_envs_control.py', 'test_failures.py',
-    'test_resume.py']
+    'test_pages.py', 'test_resume.py']
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def test_unknown_protocol():
   with pytest.raises(ValueError) as error:
     protocols.get('mnih')
   assert str(error.value) == (
-      'protocol=mnih: unknown; known names: atari100k, dopamine, dqn_zoo, machado2018')
+      'protocol=mnih: unknown; known are atari100k, dopamine, dqn_zoo, machado2018')
 
 
 @pytest.mark.parametrize('protocol, num_actions', [
@@ -131,8 +131,8 @@ def test_names_of_a_game(name):
 @pytest.mark.parametrize('name, message', [
     ('Pongg', 'game=Pongg: unknown; did you mean pong?'),
     ('MsPackman', 'game=MsPackman: unknown; did you mean ms_pacman or pacman?'),
-    ('chess3', 'game=chess3: unknown; known names: adventure, air_raid, alien,'),
-    ('', 'game=: unknown; known names: adventure,')])
+    ('chess3', 'game=chess3: unknown; known are adventure, air_raid, alien,'),
+    ('', 'game=: unknown; known are adventure,')])
 def test_unknown_game(name, message):
   with pytest.raises(ValueError) as error:
     atari.canonical_name(name)

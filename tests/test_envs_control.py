@@ -92,7 +92,7 @@ def test_names_of_a_task(name, canonical):
 
 @pytest.mark.parametrize('name, message', [
     ('walker_wlak', 'task=walker_wlak: unknown; did you mean walker_walk'),
-    ('pong', 'task=pong: unknown; known names: acrobot_swingup,'),
+    ('pong', 'task=pong: unknown; known are acrobot_swingup,'),
     ('lqr_lqr_2_1', 'task=lqr_lqr_2_1: left out, it has unbounded actions; choose another'),
     ('quadruped-escape',
      'task=quadruped-escape: left out, it needs OpenGL to start an episode; set MUJOCO_GL=egl')])

@@ -206,9 +206,9 @@ def test_smoothing_needs_a_target_distribution():
   assert resolve('ls', 'so').label_smoothing == 0.05 and resolve('ls', agent='c51')
 
 
-def test_the_readmes_table_is_the_generated_one():
+def test_the_pages_table_is_the_generated_one():
   from benchmarks import interventions as benchmark
-  readme = (FOLDER / 'README.md').read_text()
+  page = benchmark.PAGE.read_text()
   rows = benchmark.read(benchmark.RESULTS / 'costs.csv')
   assert {row['name'] for row in rows} == set(interventions.TABLE)
-  assert readme == benchmark.with_table(readme, benchmark.table(rows))
+  assert page == benchmark.with_table(page, benchmark.table(rows))

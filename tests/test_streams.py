@@ -287,7 +287,7 @@ MEAN = 'from -1e+06 to 1e+06, else float32 blurs the noise'
 @pytest.mark.parametrize('name, seed, parameters, message', [
     ('random_label', 0, {}, 'stream=random_label: unknown; did you mean random_labels?'),
     ('true_labels', 0, dict(fraction=0.5),
-     'stream=true_labels: parameter=fraction: unknown; known names: subset'),
+     'stream=true_labels: parameter=fraction: unknown; known are subset'),
     ('random_labels', 0, dict(fractoin=0.5),
      'stream=random_labels: parameter=fractoin: unknown; did you mean fraction?'),
     ('true_labels', -1, {}, 'seed=-1: must be at least 0'),

@@ -30,7 +30,7 @@ class Size(NamedTuple):
 
 
 def _small(num_tasks: int, steps_per_task: int = 1_000, subset: int = 1_280) -> Size:
-  """A minute or two on two cores, for all ways."""
+  """Minutes on two cores, for all ways."""
   return Size(num_tasks, steps_per_task, subset, 5, 'small_mlp')
 
 
