@@ -53,8 +53,8 @@ def read_arguments(
     text: str, rounds: int, **more: Mapping[str, Any]) -> argparse.Namespace:
   """The `folder` that results go to, which is made; `rounds`, as given where --rounds is not.
 
-  `text` is the program's own, of which the first line is shown; `more` are positional arguments of
-  its own, as argparse takes them.
+  `text` is the program's own, of which the first line is shown; `more` are arguments of its own,
+  as argparse takes them.
   """
   parser = argparse.ArgumentParser(description=text.splitlines()[0])
   parser.add_argument('folder', type=pathlib.Path)

@@ -1,6 +1,6 @@
 """Updates alone beside those of peers, by turns: `make bench-updates`.
 
-    python -m benchmarks.updates results/updates [--rounds=5]
+    python -m benchmarks.updates results/updates [--rounds=5] [--agents dqn rainbow]
 
 Each measurement is a process of its own: batches of 32 of Atari's observations, one over and over.
 Every library has its own optimizer and loss for an algorithm; the network is the peer's, ours with
@@ -9,6 +9,7 @@ for both streams. Ours keeps freed memory (agents/heap.py), as a run does.
 """
 
 import statistics
+from collections.abc import Sequence
 from typing import Any
 
 from benchmarks import compare, update_alone
@@ -19,19 +20,22 @@ AGENTS = ('dqn', 'c51', 'qr_dqn', 'rainbow')
 
 def main() -> None:
   """See the top."""
-  arguments = compare.read_arguments(__doc__, rounds=5)
-  commands, changes = plan()
+  arguments = compare.read_arguments(
+      __doc__, rounds=5, **{'--agents': dict(nargs='+', choices=AGENTS, default=AGENTS)})
+  commands, changes = plan(arguments.agents)
   runs = compare.by_turns(commands, arguments.rounds, changes)
   compare.write_table(
       arguments.folder / 'updates.csv', table(runs), runs=[
           dict(agent=agent, name=name, runs=found) for (agent, name), found in runs.items()])
 
 
-def plan() -> tuple[dict[tuple[str, str], tuple[str, ...]], dict[tuple[str, str], dict[str, Any]]]:
+def plan(
+    agents: Sequence[str] = AGENTS
+) -> tuple[dict[tuple[str, str], tuple[str, ...]], dict[tuple[str, str], dict[str, Any]]]:
   """What is run, and with which changes: by agent and peer, or torso where the update is ours."""
   shared = {name: compare.SETTINGS[name] for name in ('batch_size', 'target_update_period')}
   commands, changes = {}, {}
-  for agent in AGENTS:
+  for agent in agents:
     for name, peer in PEERS.items():
       if agent in peer.agents:
         commands[agent, peer.torso] = update_alone.command()
