@@ -12,7 +12,7 @@ pytest = -m pytest --numprocesses=$(TEST_WORKERS) --dist=loadfile
 
 CANDIDATES := $(or $(PYTHON),python3.11 python3.12 python3.13 python3)
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
-INPUTS := setup.cfg pyproject.toml constraints-reverb.txt make_venv.py
+INPUTS := setup.cfg pyproject.toml constraints-reverb.txt override-jax.txt make_venv.py
 PEERS := .venv-bench/ready .venv-dopamine/ready
 # An explicit PYTHON wants an environment that it made itself.
 READY := .venv/ready$(if $(PYTHON),-by$(subst /,-,$(PYTHON)))

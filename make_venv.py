@@ -19,6 +19,8 @@ SETS = {
   'bench': ('.[bench]',),
   'dopamine': ('.[dopamine]',),
 }
+# What is installed over a set in spite of a bound that another package sets.
+OVERRIDES = {'reverb': 'override-jax.txt'}
 
 
 def choose_set() -> str:
@@ -38,10 +40,12 @@ def make(folder: pathlib.Path, name: str) -> None:
   start = time.monotonic()
   print(f'Setting up {folder}, a minute or two: Python {platform.python_version()}, '
         f'{describe(name)}.', flush=True)
-  python = folder / 'bin' / 'python'
+  install = [folder / 'bin' / 'python', '-I', '-m', 'pip', 'install',
+             '--disable-pip-version-check', '--progress-bar=off']
   run([sys.executable, '-m', 'venv', '--clear', folder])
-  run([python, '-I', '-m', 'pip', 'install', '--disable-pip-version-check', '--progress-bar=off',
-       '--editable', *SETS[name]])
+  run([*install, '--editable', *SETS[name]])
+  if name in OVERRIDES:
+    run([*install, '--no-deps', f'--requirement={OVERRIDES[name]}'])
   seconds = time.monotonic() - start
   (folder / 'setup-seconds').write_text(f'{seconds:.1f}\n', encoding='utf-8')
   (folder / 'ready').touch()

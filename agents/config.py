@@ -55,7 +55,7 @@ class Config:
   spectral_norm: bool = False  # hidden kernels divided by their largest singular value
   activation: str = ''  # a row of ACTIVATIONS in networks/layers.py in place of the torso's own
   compute_dtype: str = 'float32'  # of hidden layers' products: float32, bfloat16
-  hidden_bias: bool = True  # of layers that a normalization follows
+  hidden_bias: bool = True  # of layers that a normalization follows, behind a sum, too
   auxiliary_outputs: int = 0  # linear outputs of the torso beside the Q-values
   injection: bool = False  # the head has two copies, whose difference may be added to it
   initializer: str = 'uniform_fan_in'  # a row of INITIALIZERS in networks/layers.py
@@ -64,7 +64,7 @@ class Config:
   bins: int = 2  # choices in each dimension of a continuous action
   num_critics: int = 1  # act on their maximum, learn from their mean
   dueling: bool = False  # outputs are a value and advantages
-  dueling_gradient: float = 1.0  # factor of what both pass back to the torso, in probes too
+  dueling_gradient: float = 1.0  # factor of what both pass back to what they share, in probes too
   shared_hidden: bool = False  # both read the same hidden layers, as in Dopamine's full Rainbow
   noisy: bool = False  # weights of hidden layers and outputs are drawn anew at each use
   noisy_sigma: float = 0.1  # what their noise is scaled by at the start, times sqrt(fan-in)

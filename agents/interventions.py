@@ -162,7 +162,8 @@ TABLE: Mapping[str, Intervention] = {
         '`maturity` updates, the least useful, is drawn anew', 'Dohare et al. 2024',
         'state, moments', {
             'rate': Parameter(1e-4, _FRACTION), 'maturity': _period(10_000),
-            'decay': Parameter(0.99, _FRACTION)}, resets.cbp),
+            'decay': Parameter(0.99, (lambda x: 0 <= x < 1, 'at least 0 and below 1'))},
+        resets.cbp),
     'sp': Intervention(
         'resets', 'shrink and perturb: every `period` updates, `shrink` times the weights plus '
         '`perturb` times fresh ones', 'Ash & Adams 2020', 'state', parameters={
@@ -229,6 +230,7 @@ OTHER_NAMES = {
 CONFLICTS: tuple[tuple[tuple[str, ...], tuple[str, ...], str], ...] = (
     (('inject',), ('redo', 'cbp', 'sp', 'reset', 'nap', 'wscale', 'wclip'),
      'the frozen heads would be changed'),
+    (('inject',), ('infer',), 'its outputs are held at what they were with the old head'),
     (('trac',), ('redo', 'cbp', 'sp', 'reset', 'inject', 'wclip', 'nap', 'wscale'),
      'the tuned way from the initial weights would undo what changes them otherwise'),
     (('nap', 'wscale', 'wclip'), ('nap', 'wscale', 'wclip'),

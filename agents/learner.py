@@ -137,6 +137,8 @@ def make_agent(
     gradient = _masked(mechanisms, state.params, gradient)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     updates = _masked(mechanisms, state.params, updates)
+    # TRAC, whose steps are ways from the start, would take these back there.
+    updates = _write(updates, jax.tree.map(jnp.zeros_like, aux.online.statistics))
     stepped = optax.apply_updates(state.params, updates)
     params = _write(stepped, aux.online.statistics)
     norms = _norms(state.num_updates, norms_every, gradient, state.params, stepped)

@@ -24,16 +24,19 @@ def clip_weights(network: types.QNetwork, kappa: float) -> Mechanism:
   """
   del network
 
-  def clip(leaves: dict[str, Array]) -> dict[str, Array]:
-    if 'w' not in leaves:
+  def clip(module: str, params: types.Params) -> dict[str, Array]:
+    leaves = params[module]
+    # Where all outputs share a bias it is a module of its own.
+    layer = leaves if 'w' in leaves else params.get(module.removesuffix('_bias'), {})
+    if 'w' not in layer:
       return leaves
-    bound = kappa / math.sqrt(math.prod(leaves['w'].shape[:-1]))
+    bound = kappa / math.sqrt(math.prod(layer['w'].shape[:-1]))
     return {name: jnp.clip(leaf, -bound, bound) if name in ('w', 'b') else leaf
             for name, leaf in leaves.items()}
 
   def change(key: Array, state: LearnerState, memory: None, batch: Batch):
     del key, batch
-    params = {module: clip(leaves) for module, leaves in state.params.items()}
+    params = {module: clip(module, state.params) for module in state.params}
     return state._replace(params=params), memory
 
   return Mechanism(change=change, projects=True)

@@ -76,10 +76,20 @@ def find(records: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, compar
       for panel in PANELS for label, (ours, over) in panel.ratios.items()}
 
 
-def table(names: Sequence[str], found: Mapping[str, Mapping[str, compare.Ratio]]) -> Iterator[str]:
+def about(record: Mapping[str, Any]) -> str:
+  """Where and with what it was measured."""
+  machine = record['machine']
+  processor = machine['processor'].replace('(R)', '').removesuffix(' Processor')
+  return f'{processor}, JAX {machine["versions"]["jax"]}'
+
+
+def table(records: Mapping[str, Mapping[str, Any]],
+          found: Mapping[str, Mapping[str, compare.Ratio]]) -> Iterator[str]:
   """Lines of Markdown: a column for each record."""
+  names = tuple(records)
   yield '| | ' + ' | '.join(names) + ' |'
   yield '|---' * (1 + len(names)) + '|'
+  yield '| machine | ' + ' | '.join(map(about, records.values())) + ' |'
   for label, ratios in found.items():
     cells = ('{:.2f} ({:.2f} to {:.2f})'.format(*ratios[name]) if name in ratios else ''
              for name in names)
@@ -114,7 +124,7 @@ def main() -> None:
   folder = parser.parse_args().folder
   records = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob('*.json'))}
   found = find(records)
-  print('\n'.join(table(tuple(records), found)))
+  print('\n'.join(table(records, found)))
   draw(folder / 'history.png', tuple(records), found)
 
 

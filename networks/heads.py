@@ -1,5 +1,7 @@
 """Heads: a torso's features in, a critic's utilities [B, M, A] or their distributions out."""
 
+import functools
+import math
 from typing import NamedTuple
 
 import haiku as hk
@@ -22,7 +24,7 @@ class Head(NamedTuple):
   hidden_layers: int = 0  # ReLU layers before the outputs
   hidden_size: int = 512
   dueling: bool = False
-  dueling_gradient: float = 1.0  # factor of what streams pass back together
+  dueling_gradient: float = 1.0  # factor of what streams pass back to what they share
   shared_hidden: bool = False  # streams have their hidden layers in common
   noisy_sigma: float = 0.0  # of hidden layers and outputs; 0: no noise
   shared_bias: bool = False
@@ -38,6 +40,14 @@ class Head(NamedTuple):
   def numbers_per_choice(self) -> int:
     """How many outputs a choice has."""
     return self.num_atoms if DISTRIBUTIONS[self.distribution].per_atom else 1
+
+
+def bounds(head: Head) -> tuple[float, float]:
+  """What utilities can be: means over the atoms, where there are some."""
+  if not DISTRIBUTIONS[head.distribution].has_support:
+    return -math.inf, math.inf
+  atoms = support(head.v_min, head.v_max, head.num_atoms, head.symlog, head.margin)
+  return float(atoms[0]), float(atoms[-1])
 
 
 def draw_taus(head: Head, batch_size: int) -> jax.Array | None:
@@ -60,10 +70,9 @@ def apply(
     size = hk.Flatten()(embedding.activation).shape[-1]
     features['taus'] = _embed(taus, size, style)
     x = _times(embedding, features['taus'].activation)
-  outputs, penultimate = _outputs(x, head, style, features)
-  if head.injection:
-    outputs += injection.difference(
-        lambda features: _outputs(x, head, style, features)[0], features, style.trace)
+  make = functools.partial(_outputs, x, head, style)
+  outputs, penultimate = injection.add(make, features, style.trace) if head.injection else make(
+      features)
   if head.distribution == 'none':
     return Critic(outputs[..., 0], penultimate=penultimate), features
   if DISTRIBUTIONS[head.distribution].has_support:
@@ -118,14 +127,15 @@ def _outputs(
     return _stream(x, head.num_choices, '', head, style, features, with_bias=True)
   # Wang et al. 2016, equation 9, in each action dimension. As in dqn_zoo noisy streams end
   # without a (mean) bias.
+  in_common = x
   x = _scale_gradient(x, head.dueling_gradient)
   with_bias = not head.noisy_sigma
   value, of_value = _stream(x, 1, 'value_', head, style, features, with_bias)
   advantage, of_advantage = _stream(
       x, head.num_choices, 'advantage_', head, style, features, with_bias)
   outputs = value + advantage - jnp.mean(advantage, axis=2, keepdims=True)
-  if head.shared_hidden:
-    return outputs, of_value
+  if head.shared_hidden and head.hidden_layers:
+    return outputs, hk.Flatten()(in_common.activation)
   return outputs, jnp.concatenate([of_value, of_advantage], axis=-1)
 
 

@@ -17,27 +17,32 @@ from networks.types import INJECTED, Injection
 _NEW, _FIRST, _SWITCH = 'injected_new', 'injected_first', 'injected_switch'
 
 
-def difference(
-    head: Callable[[Features], jax.Array], features: Features, trace: Trace) -> jax.Array:
-  """The new head's outputs minus those it began with; 0 before the injection.
+def add(
+    head: Callable[[Features], tuple[jax.Array, jax.Array]], features: Features,
+    trace: Trace) -> tuple[jax.Array, jax.Array]:
+  """The head's outputs, from the injection on with the new one's less those that it began with.
 
-  Both copies are drawn alike and share the noise of noisy layers, so that the difference is exactly
-  0 until one of them is trained.
+  Both copies are drawn alike and share the noise of noisy layers, so that their difference is
+  exactly 0 until one of them is trained. Also returns the features that the outputs of the head in
+  training, first the old, then the new, are linear in.
 
   Args:
-    head: calls the head's modules, adds its hidden layers to what it is given.
-    features: the hidden layers so far; those of the new head are added under its name.
+    head: calls the head's modules and returns both, adds its hidden layers to what it is given.
+    features: the hidden layers so far; those of both heads are added, the new one's under its name.
     trace: of the forward pass.
   """
+  outputs, penultimate = head(features)
   switch = _Switch(name=_SWITCH)
   trace.calls.append(Call(switch.module_name))
-  key, outputs, hidden = hk.next_rng_key(), [], {}
+  key, copies, hidden = hk.next_rng_key(), [], {}
   for name in (_FIRST, _NEW):  # The new one's hidden layers are what stays in `hidden`.
     with hk.with_rng(key), hk.name_scope(name):
-      outputs.append(head(hidden))
+      copies.append(head(hidden))
   features |= {f'{_NEW}/{name}': layer for name, layer in hidden.items()}
-  first, new = outputs
-  return jnp.where(switch() > 0, new - first, 0.0)
+  (first, _), (new, of_new) = copies
+  injected = switch() > 0
+  return (outputs + jnp.where(injected, new - first, 0.0),
+          jnp.where(injected, of_new, penultimate))
 
 
 class _Switch(hk.Module):

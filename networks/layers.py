@@ -89,7 +89,7 @@ class Style(NamedTuple):
   width: int = 1  # multiplies the torso's channels and units
   norm_affine: bool = True  # with a trained scale and offset
   activation: str = ''  # a row of ACTIVATIONS for every nonlinearity; '': each its own
-  hidden_bias: bool = True  # of layers that a normalization follows
+  hidden_bias: bool = True  # of layers that a normalization follows, behind a sum, too
   spectral_norm: bool = False  # of all kernels but the outputs'
   compute_dtype: str = 'float32'  # of hidden layers' products; parameters and results are float32
   trace: Trace | None = None  # of the forward pass, given by q_network
@@ -99,12 +99,14 @@ class Style(NamedTuple):
       is_output: bool = False) -> jax.Array:
     """[B, ..., fan_in] -> [B, size]; with noisy weights where `noisy_sigma` is above 0."""
     fan_in = hk.Flatten()(_array(x)).shape[-1]
+    with_bias = with_bias and (is_output or self._has_bias(True))
     return self._call(self._linear(fan_in, size, name, with_bias, noisy_sigma), x, is_output)
 
   def conv(
       self, x: Input, shape: tuple[int, int, int], name: str, padding: str = 'VALID') -> jax.Array:
     """[B, H, W, C] -> [B, H', W', width * channels], by `shape`: channels, kernel, stride."""
-    return self._call(self._conv(_array(x).shape[-1], shape, name, padding, True), x)
+    module = self._conv(_array(x).shape[-1], shape, name, padding, self._has_bias(False))
+    return self._call(module, x)
 
   def dense(
       self, x: Input, size: int, name: str, activation: str, own_norm: bool = False,

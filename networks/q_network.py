@@ -66,7 +66,8 @@ def make(
   except conv.TooSmallError as error:
     raise ValueError(f'torso={torso}: must take observations of shape {observation_shape}; it does '
                      f'not, {error}') from None
-  return wiring.describe(types.QNetwork(init, transformed.apply), shapes, **found)
+  network = types.QNetwork(init, transformed.apply, bounds=heads.bounds(head))
+  return wiring.describe(network, shapes, **found)
 
 
 def _auxiliary(

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from networks.trace import Trace
 
+_TINY = 1e-24
 _FIRST_ITERATIONS = 30  # from a start of ones; later ones go on from the update before
 
 
@@ -31,7 +32,8 @@ def normalized_kernels(trace: Trace) -> contextlib.AbstractContextManager:
         init=lambda shape, dtype: _iterate(matrix, jnp.ones(shape, dtype), _FIRST_ITERATIONS))
     right = jax.lax.stop_gradient(_iterate(matrix, start, 1))
     trace.keep(context.module_name, 'singular_vector', right)
-    return w / jnp.linalg.norm(matrix @ right)
+    squared = jnp.sum(jnp.square(matrix @ right))
+    return w / jnp.sqrt(jnp.maximum(squared, _TINY))  # A kernel of zeros stays one.
 
   return hk.custom_getter(getter)
 

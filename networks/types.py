@@ -1,5 +1,6 @@
 """What a Q-network takes and returns."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -71,3 +72,4 @@ class QNetwork(NamedTuple):
   output_modules: tuple[str, ...] = ()  # Haiku modules of utilities and auxiliary outputs
   head_modules: tuple[str, ...] = ()  # all between the torso and the utilities
   injection: Injection = Injection((), (), (), ())
+  bounds: tuple[float, float] = (-math.inf, math.inf)  # of the utilities, where they have some

@@ -17,7 +17,7 @@ import optax
 from scipy import stats
 
 from networks import types
-from probes import batches, fitting
+from probes import batches, fitting, subject
 from probes.fitting import ProbeSize
 
 _FREQUENCY = 1e5  # Makes neighbouring inputs' targets independent: nothing to do but memorize.
@@ -94,10 +94,12 @@ def fit_random_targets(network: types.QNetwork, params: types.Params,
   """Trains copies of `params` on random targets; `params` itself is left as it was.
 
   The targets are made from the outputs of a network w0, a fresh initialisation for each target
-  function; a is the mean prediction of `params`, so that a fresh network has no head start. The
-  optimizer starts from its initial state. Equal keys give two networks the same w0 and the same
-  minibatches: fit the agent and its control with one key to compare them in pairs. The compiled
-  step is cached on `network.apply` and `optimizer.update`: build those once in a run.
+  function; a is the mean prediction of `params`, so that a fresh network has no head start, moved
+  where it must be for a - 1 and a + 1 to be among what outputs can be (distributions over atoms).
+  Heads that an injection has frozen stay so. The optimizer starts from its initial state. Equal
+  keys give two networks the same w0 and the same minibatches: fit the agent and its control with
+  one key to compare them in pairs. The compiled step is cached on `network.apply` and
+  `optimizer.update`: build those once in a run.
   Where the network keeps statistics of its inputs, each batch's own are used throughout: a fresh
   network's running ones say nothing.
 
@@ -113,7 +115,10 @@ def fit_random_targets(network: types.QNetwork, params: types.Params,
     on_step: called before each step.
   """
   pool, row = jnp.asarray(fitting.spread(observations, size)), KINDS[kind]
-  mean_prediction = _predict(network, params, pool, key).mean()
+  mean_prediction = within(network.bounds, _predict(network, params, pool, key).mean())
+  resting = subject.resting(network, params)
+  moving, rest = ({module: leaves for module, leaves in params.items()
+                   if (module in resting) == rests} for rests in (False, True))
   loss, fits = _loss(network.apply, row.loss), []
   for target_key in jax.random.split(key, size.num_targets):
     init_key, fit_key = jax.random.split(target_key)
@@ -122,10 +127,17 @@ def fit_random_targets(network: types.QNetwork, params: types.Params,
     rng = np.random.default_rng(np.asarray(jax.random.key_data(init_key)))
     targets = row.targets(fresh, rng)
     data = pool, jnp.asarray(mean_prediction + targets if row.from_mean else targets)
-    curve, fitted = fitting.descend(loss, optimizer, params, (), data, fit_key, size, on_step)
-    final_loss = row.loss(_predict(network, fitted, pool, fit_key), data[1])
+    curve, fitted = fitting.descend(loss, optimizer, moving, rest, data, fit_key, size, on_step)
+    final_loss = row.loss(_predict(network, fitted | rest, pool, fit_key), data[1])
     fits.append((curve, final_loss, row.baseline(targets)))
   return RandomTargetFit(*map(np.stack, zip(*fits, strict=True)))
+
+
+def within(bounds: tuple[float, float], mean: float) -> float:
+  """The mean nearest to `mean` whose neighbourhood of 1 is within bounds, or their middle."""
+  low, high = bounds
+  reach = min(1.0, (high - low) / 2)
+  return np.clip(mean, low + reach, high - reach)
 
 
 def plasticity(fit: RandomTargetFit) -> np.ndarray:
@@ -161,10 +173,9 @@ def mean_interval(values: np.ndarray, rng: np.random.Generator) -> Interval:
 
 @functools.cache
 def _loss(apply: Callable, of_outputs: Callable) -> Callable:
-  def loss(params: types.Params, key: jax.Array, shared: Any, batch: Any) -> jax.Array:
-    del shared
+  def loss(params: types.Params, key: jax.Array, rest: Any, batch: Any) -> jax.Array:
     observations, targets = batch
-    return of_outputs(apply(params, key, observations, training=True).q_values, targets)
+    return of_outputs(apply(params | rest, key, observations, training=True).q_values, targets)
 
   return loss
 

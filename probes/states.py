@@ -28,15 +28,18 @@ def measure(subject: Subject, state: State, inputs: Inputs, key: jax.Array, size
             on_step: fitting.OnStep = fitting.ignore) -> Measured:
   """Measures units, features, parameters, landscape and kernels; `key` is the network's noise."""
   batch = jax.tree.map(lambda leaf: leaf[:sizes.num_inputs], inputs.batch)
-  data = subject_lib.shared(state, key), batch
-  params = subject_lib.trained(state.params)
-  gradient = subject_lib.gradient(subject.losses, params, data)
+  params, rest = subject_lib.split(subject.network, state.params)
+  data = subject_lib.Shared(rest, key, state.target), batch
+  found = subject_lib.gradient(subject.losses, params, data)
+  whole = subject_lib.trained(state.params)
+  gradient = jax.tree.map(np.zeros_like, whole) | found  # 0 of what rests
+  statistics = subject_lib.statistics(state.params)
   rows = inputs.observations[:sizes.num_inputs]
   pieces = (
       lambda: _units(subject.network, state.params, inputs.observations, key),
       lambda: _features(subject.network, state.params, inputs.observations, key),
-      lambda: _gradients(subject.network, gradient, data[0].statistics, rows, key),
-      lambda: _parameters(state, params),
+      lambda: _gradients(subject.network, gradient, statistics, rows, key),
+      lambda: _parameters(state, whole),
       lambda: _curvature(subject, params, data, key, sizes.lanczos_steps),
       lambda: _kernels(subject, params, data, rows, sizes.trace_kernel))
   measured = Measured({}, {})

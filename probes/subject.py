@@ -1,7 +1,8 @@
 """What is probed, and its functions in the form in which metrics take them.
 
 Metrics that differentiate see the trained parameters alone; the leaves named in
-`networks.types.STATISTICS`, which no optimizer changes, are handed on beside them.
+`networks.types.STATISTICS`, which no optimizer changes, are handed on beside them, and so are heads
+that an injection has frozen or not yet begun (networks/injection.py).
 """
 
 import functools
@@ -41,7 +42,7 @@ class Inputs(NamedTuple):
 
 class Shared(NamedTuple):
   """What all examples of a loss share beside the trained parameters."""
-  statistics: types.Params
+  rest: types.Params  # all other parameters
   key: jax.Array
   target: Any
 
@@ -49,6 +50,23 @@ class Shared(NamedTuple):
 def trained(params: types.Params) -> types.Params:
   """The leaves that an optimizer changes; modules without any are left out."""
   return _select(params, lambda name: name not in types.STATISTICS)
+
+
+def resting(network: types.QNetwork, params: types.Params) -> frozenset[str]:
+  """Modules whose leaves no update changes as things are."""
+  parts = network.injection
+  if not parts.switches:
+    return frozenset()
+  injected = params[parts.switches[0]][types.INJECTED] > 0
+  return frozenset((*parts.switches, *parts.first, *(parts.own if injected else parts.new)))
+
+
+def split(
+    network: types.QNetwork, params: types.Params) -> tuple[types.Params, types.Params]:
+  """The leaves that an update changes, and all others."""
+  rest = resting(network, params)
+  moving = {module: leaves for module, leaves in trained(params).items() if module not in rest}
+  return moving, statistics(params) | {module: params[module] for module in rest}
 
 
 def whole(trained: types.Params, statistics: types.Params) -> types.Params:
@@ -62,18 +80,13 @@ def statistics(params: types.Params) -> types.Params:
   return _select(params, lambda name: name in types.STATISTICS)
 
 
-def shared(state: State, key: jax.Array) -> Shared:
-  """All else that the functions below need of a state."""
-  return Shared(statistics(state.params), key, state.target)
-
-
 @functools.cache
 def output(apply: Callable, reduction: str) -> ntk.PerExample:
   """Utilities of one observation; `reduction` is a row of `ntk.REDUCTIONS`."""
   reduced = ntk.outputs(apply, reduction)
 
   def per_example(params: types.Params, shared: Shared, observation: jax.Array) -> jax.Array:
-    return reduced(whole(params, shared.statistics), shared.key, observation)
+    return reduced(whole(params, shared.rest), shared.key, observation)
 
   return per_example
 
@@ -84,7 +97,7 @@ def example_loss(losses: Losses) -> ntk.PerExample:
   def per_example(params: types.Params, shared: Shared, example: Any) -> jax.Array:
     batch = jax.tree.map(lambda leaf: leaf[None], example)
     return losses(
-        whole(params, shared.statistics), shared.key, shared.target, batch, False)[0]
+        whole(params, shared.rest), shared.key, shared.target, batch, False)[0]
 
   return per_example
 
@@ -95,7 +108,7 @@ def batch_loss(losses: Losses) -> Callable[[types.Params, tuple[Shared, Any]], j
   def loss(params: types.Params, data: tuple[Shared, Any]) -> jax.Array:
     shared, batch = data
     return jnp.mean(losses(
-        whole(params, shared.statistics), shared.key, shared.target, batch, True))
+        whole(params, shared.rest), shared.key, shared.target, batch, True))
 
   return loss
 

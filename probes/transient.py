@@ -36,7 +36,7 @@ def measure(model: Subject, params: types.Params, inputs: Inputs,
   gradient = subject_lib.gradient(model.losses, trained, (shared, inputs.batch))
   seen = inputs.observations[:len(jax.tree.leaves(inputs.batch)[0])]
   dots = alignment.products(
-      model.network, subject_lib.whole(gradient, shared.statistics), seen, key)
+      model.network, subject_lib.whole(gradient, shared.rest), seen, key)
   row = states.grouped(
       dead=fractions.dead, linear=fractions.linear,
       preactivation_mean={name: float(np.mean(layer.mean)) for name, layer in stats.items()})

@@ -33,7 +33,8 @@ def test_the_switch_changes_no_output_to_the_bit(head, num_critics):
   network = make(head, num_critics)
   params = network.init(jax.random.key(0))
   assert len(network.injection.switches) == num_critics
-  outputs = [network.apply(p, KEY, X).critics for p in (params, switched(network, params))]
+  outputs = [[critic._replace(penultimate=None) for critic in network.apply(p, KEY, X).critics]
+             for p in (params, switched(network, params))]
   jax.tree.map(np.testing.assert_array_equal, *outputs)
   # The plain network of the same parameters, noise apart, which the copies draw too.
   if head != 'rainbow':
@@ -81,6 +82,20 @@ def test_after_it_the_output_is_old_plus_new_minus_first():
   np.testing.assert_allclose(
       network.apply(moved, KEY, X).q_values, old + new - first, rtol=1e-5, atol=1e-5)
   assert np.any(new != first)
+
+
+def test_the_penultimate_features_are_those_of_the_head_in_training():
+  network = make('plain')
+  params = network.init(jax.random.key(0))
+  new = network.injection.new
+  for injected, name in enumerate(('hidden1', 'injected_new/hidden1')):
+    now = switched(network, params) if injected else params
+    out = network.apply(now, KEY, X)
+    np.testing.assert_array_equal(out.critics[0].penultimate, out.features[name].activation)
+    gradient = jax.grad(  # of what a penalty on features takes
+        lambda p: jnp.sum(network.apply(p, KEY, X).critics[0].penultimate ** 2))(now)
+    assert any(np.any(leaf) for module in new for leaf in jax.tree.leaves(gradient[module])) == (
+        injected == 1)
 
 
 def test_without_injection_there_is_no_parameter_of_it():

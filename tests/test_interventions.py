@@ -59,6 +59,7 @@ def test_set_is_stronger_than_a_default_and_than_a_field():
     (['l2(strength=0)'], {}, 'l2.strength=0: must be above 0'),
     (['l2(strength=much)'], {}, 'l2.strength=much: must be a number'),
     (['l2(scope=some)'], {}, 'l2.scope=some: must be one of all, kernels'),
+    (['cbp(decay=1)'], {}, 'cbp.decay=1: must be at least 0 and below 1'),
     (['wd(strength=0)'], {}, 'wd.strength=0: must be above 0'),
     (['ls(part=0)', 'so'], {}, 'ls.part=0: must be above 0'),
     (['wd'], {'weight_decay': 0.0}, 'set=weight_decay=0.0: must be above 0 where'),

@@ -436,6 +436,21 @@ def test_of_the_gradient_of_frozen_heads_nothing_is_clipped_or_measured():
   np.testing.assert_allclose(metrics['gradient_norm'].value, expected, rtol=1e-5)
 
 
+def test_the_steps_norm_is_of_trained_leaves_alone_also_where_the_way_is_tuned():
+  config, network, _ = make(['trac', 'bn'])
+  agent = learner.make_agent(config, network, optimizers.make(config), norms_every=1)
+  state = agent.init(jax.random.key(0))
+  for update in range(3):
+    before = jax.tree.map(np.array, state.params)
+    state, _, metrics = agent.learn(state, transitions(seed=update), EQUAL)
+    moved = jax.tree.map(np.subtract, state.params, before)
+    trained, rest = ({(module, name): leaf for module, leaves in moved.items()
+                      for name, leaf in leaves.items()
+                      if (name in network_types.STATISTICS) == rests} for rests in (False, True))
+    assert all(np.any(leaf) for leaf in rest.values()) and rest
+    np.testing.assert_allclose(metrics['update_norm'], optax.global_norm(trained), rtol=1e-5)
+
+
 def test_norms_are_of_the_first_update_and_every_17th_after_it():
   _, _, agent = make(max_gradient_norm=0.5, optimizer='rmsprop', learning_rate=1.0)
   state, at = agent.init(jax.random.key(0)), []

@@ -51,7 +51,7 @@ def test_links_lead_to_a_file_and_a_heading(page):
     assert not anchor or anchor in anchors(found), target
 
 
-@pytest.mark.parametrize('line', scripts())
+@pytest.mark.parametrize('line', list(scripts()))
 def test_a_command_is_taken_as_it_stands(line, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   argv = shlex.split(line)

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from networks import heads, layers, q_network, types
-from probes import random_target
+from probes import random_target, subject
 
 SIZE = random_target.ProbeSize(num_targets=3, num_steps=20, batch_size=4, pool_size=8)
 OPTIMIZER = optax.adam(1e-3)
@@ -70,6 +70,67 @@ def test_a_linear_network_is_fitted_as_by_hand():
   twins = list(slow_fit(network, params, observations, key, size, 0.05))
   for found, expected in zip(fit, zip(*twins, strict=True), strict=True):
     np.testing.assert_allclose(found, np.array(expected), rtol=1e-4, atol=1e-5)
+
+
+def injected(network, params):
+  return params | {name: {types.INJECTED: jnp.ones(())} for name in network.injection.switches}
+
+
+@pytest.mark.parametrize('switched', [False, True])
+def test_of_injected_heads_the_one_in_training_is_fitted_alone(switched):
+  network = q_network.make(
+      torso='mlp', observation_shape=(6,), observation_dtype='float32',
+      head=heads.Head(2, 3, injection=True), style=layers.Style())
+  params, parts = network.init(jax.random.key(0)), network.injection
+  params = injected(network, params) if switched else params
+  resting = {*parts.first, *parts.switches, *(parts.own if switched else parts.new)}
+  assert subject.resting(network, params) == resting
+  seen = []
+
+  def update(gradient, state, params):
+    seen.append(params.keys())
+    return OPTIMIZER.update(gradient, state, params)
+
+  random_target.fit_random_targets(
+      network, params, optax.GradientTransformation(OPTIMIZER.init, update), normal_observations(),
+      jax.random.key(1), SIZE)
+  assert seen and all(names == params.keys() - resting for names in seen)
+  moving, rest = subject.split(network, params)
+  assert moving.keys() == params.keys() - resting and rest.keys() == resting
+
+
+@pytest.mark.parametrize('mean, expected', [(0.02, 1), (0.7, 1), (4.5, 4.5), (10, 9)])
+def test_targets_are_where_outputs_can_be(mean, expected):
+  assert random_target.within((0.0, 10.0), mean) == pytest.approx(expected)
+  assert random_target.within((-np.inf, np.inf), mean) == mean
+  assert random_target.within((0.0, 1.0), mean) == 0.5
+
+
+@pytest.mark.parametrize('settings, bounds', [
+    (dict(distribution='categorical', v_min=0.0, v_max=100.0), (0, 100)),
+    (dict(distribution='hl_gauss', v_min=0.0, v_max=100.0, num_atoms=101, margin=2.25),
+     (-2.25 * 100 / 95.5, 100 + 2.25 * 100 / 95.5)),
+    (dict(distribution='two_hot', v_min=-5.0, v_max=20.0, symlog=True), (-5, 20)),
+    (dict(distribution='quantile'), (-np.inf, np.inf)), ({}, (-np.inf, np.inf))])
+def test_a_network_knows_what_its_outputs_can_be(settings, bounds):
+  network = q_network.make(
+      torso='mlp', observation_shape=(6,), observation_dtype='float32',
+      head=heads.Head(2, 3, **settings), style=layers.Style())
+  assert network.bounds == pytest.approx(bounds, rel=1e-5)
+
+
+def test_a_network_at_the_edge_of_its_support_can_fit_its_targets():
+  network = q_network.make(
+      torso='mlp', observation_shape=(6,), observation_dtype='float32',
+      head=heads.Head(2, 3, distribution='two_hot', num_atoms=11, v_min=0.0, v_max=10.0),
+      style=layers.Style())
+  params = network.init(jax.random.key(0))
+  params['head']['b'] = params['head']['b'].reshape(-1, 11).at[:, 0].add(8.0).ravel()  # Q is near 0
+  size = SIZE._replace(num_targets=2, num_steps=1500)
+  fit = random_target.fit_random_targets(
+      network, params, optax.adam(3e-3), normal_observations(8), jax.random.key(1), size)
+  # With targets from -1 up it would stay above E[max(0, -s)^2], a half of their variance.
+  assert np.all(fit.final_losses < 0.2 * fit.target_variances)
 
 
 def test_shapes_and_the_range_of_the_targets():

@@ -147,7 +147,8 @@ def test_statistics_are_no_trained_parameters():
   network = types.QNetwork(lambda key: None, apply)
   params = {'norm': {'running_variance': jnp.array(2.0)}, 'out': {'w': jnp.ones((6, 1))}}
   one = subject.State(params, None, params)
-  trained, data = subject.trained(params), (subject.shared(one, jax.random.key(0)), OBSERVATIONS)
+  trained, data = subject.trained(params), (
+      subject.Shared(subject.statistics(params), jax.random.key(0), one.target), OBSERVATIONS)
   assert trained.keys() == {'out'}
   x = OBSERVATIONS[:4].astype(np.float64)
   kernel = ntk.gram(subject.output(network.apply, 'sum'), trained, data[0], OBSERVATIONS[:4])

@@ -7,6 +7,7 @@ import pytest
 
 from agents import projections
 from agents.state import LearnerState
+from networks import heads, layers, q_network
 from tests.tiny_networks import make
 
 
@@ -40,7 +41,9 @@ def test_normalize_and_project_keeps_each_hidden_norm_and_no_output(torso, head,
   for module, leaves in params.items():
     if module in network.output_modules:
       jax.tree.map(np.testing.assert_array_equal, after[module], leaves)
-    elif 'scale' in leaves:
+      continue
+    assert 'b' not in leaves
+    if 'scale' in leaves:
       pair = after[module]['scale'], after[module]['offset']
       assert norm(*pair) == pytest.approx(np.sqrt(len(pair[0])), rel=1e-5)
       # Together: their ratio is what training made it.
@@ -97,3 +100,13 @@ def test_clipped_weights_stay_within_kappa_over_root_fan_in(kappa):
         assert np.abs(leaf).max() > bound
       else:
         np.testing.assert_array_equal(after[module][name], leaf)
+
+
+def test_the_bias_that_outputs_share_is_clipped_by_their_fan_in():
+  network = q_network.make(
+      torso='mlp', observation_shape=(5,), observation_dtype='float32',
+      head=heads.Head(2, 3, shared_bias=True), style=layers.Style())
+  start, params = moved(network)
+  params['head_bias']['b'] = np.float32(5)
+  after = project(projections.clip_weights(network, 0.5), params, start)
+  assert after['head_bias']['b'] == pytest.approx(0.5 / np.sqrt(64))

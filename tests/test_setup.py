@@ -24,7 +24,7 @@ def pins(path: pathlib.Path) -> dict[str, str]:
 
 
 def overridden() -> dict[str, str]:
-  """The pins of the Reverb set that do not hold here, since a newer JAX was asked for."""
+  """The pins of the Reverb set that do not hold where a newer JAX is installed over them."""
   newer = pins(OVERRIDE)
   return newer if importlib.metadata.version('jax') == newer['jax'] else {}
 

@@ -57,6 +57,15 @@ def test_scaling_a_kernel_changes_nothing_and_gradients_are_orthogonal_to_it():
   assert np.linalg.norm(gradient['w']) > 0 and not np.any(gradient['singular_vector'])
 
 
+def test_a_kernel_of_zeros_stays_one_and_has_a_finite_gradient():
+  network = make()
+  params = network.init(jax.random.key(0))
+  params['dense2']['w'] = 0 * params['dense2']['w']
+  out, gradient = jax.value_and_grad(
+      lambda p: (network.apply(p, None, X).q_values**2).sum())(params)
+  assert np.isfinite(out) and all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+
 def test_a_convolution_counts_as_a_matrix_of_its_channels():
   network = q_network.make(
       torso='data_efficient', observation_shape=(2, 25, 25), observation_dtype='uint8',
