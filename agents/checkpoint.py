@@ -39,8 +39,14 @@ def from_tensors(template: Any, tensors: Mapping[str, np.ndarray]) -> Any:
   """The tree whose leaves are named as in `template`, a tree of arrays or shapes.
 
   Raises:
-    CheckpointError: a tensor is missing, or has another shape or type.
+    CheckpointError: a tensor is missing, or has another shape or type, or is of a parameter that
+      the tree has not.
   """
+  known = {_name(path) for path, _ in jax.tree_util.tree_flatten_with_path(template)[0]}
+  for name in tensors:
+    if name.startswith('params/') and name not in known:
+      raise CheckpointError(f'tensor {name}: is of no parameter of this network')
+
   def restore(path, leaf):
     name = _name(path)
     is_key = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)

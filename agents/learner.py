@@ -137,7 +137,7 @@ def make_agent(
     gradient = _masked(mechanisms, state.params, gradient)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     updates = _masked(mechanisms, state.params, updates)
-    # TRAC, whose steps are ways from the start, would take these back there.
+    # These are written below; TRAC's way back to their start would count in the step's norm.
     updates = _write(updates, jax.tree.map(jnp.zeros_like, aux.online.statistics))
     stepped = optax.apply_updates(state.params, updates)
     params = _write(stepped, aux.online.statistics)

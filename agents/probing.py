@@ -16,7 +16,7 @@ from agents.config import Config
 from agents.display import log
 from agents.state import LearnerState
 from networks import types as network_types
-from probes import fitting, random_target, record, states
+from probes import fitting, random_target, record, schema, states
 from probes.subject import Inputs, State, Subject
 from replay import types as replay_types
 
@@ -84,7 +84,7 @@ def probe(
 
   first = None
   if rows.frames:
-    first = read_arrays(folder / 'probes' / f'{rows.frames[0]}.npz') or {}
+    first = _first(folder, rows.frames[0])
   try:
     row, arrays = measure(prober, state, inputs, first, on_step)
   except _Stopped:
@@ -96,6 +96,16 @@ def probe(
            prober.config.unit, row['plasticity_lost'], row['plasticity_lost_low'],
            row['plasticity_lost_high'], row['probe_seconds'])
   return row
+
+
+def _first(folder: pathlib.Path, frame: int) -> dict[str, np.ndarray]:
+  """Arrays of the run's first probe; without its fits, where an older version made them."""
+  arrays = read_arrays(folder / 'probes' / f'{frame}.npz') or {}
+  row, *_ = metrics.read_rows(folder / 'probes.csv')
+  if row.get('record_version') == str(schema.VERSION):
+    return arrays
+  return {name: values for name, values in arrays.items()
+          if not name.endswith(random_target.RandomTargetFit._fields)}
 
 
 def _with_next(prober: Prober, state: LearnerState, inputs: Inputs) -> State:

@@ -1,6 +1,7 @@
 """Updates alone beside those of peers, by turns: `make bench-updates`.
 
-    python -m benchmarks.updates results/updates [--rounds=5] [--agents dqn rainbow]
+    python -m benchmarks.updates results/updates [--rounds=5]
+    python -m benchmarks.updates results/updates/some --agents dqn rainbow
 
 Each measurement is a process of its own: batches of 32 of Atari's observations, one over and over.
 Every library has its own optimizer and loss for an algorithm; the network is the peer's, ours with

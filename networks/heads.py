@@ -71,8 +71,10 @@ def apply(
     features['taus'] = _embed(taus, size, style)
     x = _times(embedding, features['taus'].activation)
   make = functools.partial(_outputs, x, head, style)
-  outputs, penultimate = injection.add(make, features, style.trace) if head.injection else make(
-      features)
+  if head.injection:
+    outputs, penultimate = injection.add(make, features, style.trace)
+  else:
+    outputs, penultimate = make(features)
   if head.distribution == 'none':
     return Critic(outputs[..., 0], penultimate=penultimate), features
   if DISTRIBUTIONS[head.distribution].has_support:
@@ -169,6 +171,7 @@ def _stream(
       head.noisy_sigma, is_output=True)
   if head.shared_bias:  # One bias for all outputs, as in Double DQN (van Hasselt et al. 2016).
     init = INITIALIZERS[style.initializer].biases(penultimate.shape[-1])
+    # By its name agents/projections.py knows what layer it is of.
     bias = hk.Bias(bias_dims=[], b_init=init, name=f'{prefix}head_bias')
     style.trace.calls.append(Call(bias.module_name, is_output=True))
     outputs = bias(outputs)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from networks.trace import Trace
 
-_TINY = 1e-24
+_TINY = 1e-12  # norms below it are none
 _FIRST_ITERATIONS = 30  # from a start of ones; later ones go on from the update before
 
 
@@ -33,7 +33,8 @@ def normalized_kernels(trace: Trace) -> contextlib.AbstractContextManager:
     right = jax.lax.stop_gradient(_iterate(matrix, start, 1))
     trace.keep(context.module_name, 'singular_vector', right)
     squared = jnp.sum(jnp.square(matrix @ right))
-    return w / jnp.sqrt(jnp.maximum(squared, _TINY))  # A kernel of zeros stays one.
+    # A kernel of zeros, as of a layer whose units are all drawn anew, stays one.
+    return w / jnp.where(squared > _TINY**2, jnp.sqrt(jnp.maximum(squared, _TINY**2)), 1.0)
 
   return hk.custom_getter(getter)
 
@@ -41,6 +42,7 @@ def normalized_kernels(trace: Trace) -> contextlib.AbstractContextManager:
 def _iterate(matrix: jax.Array, right: jax.Array, count: int) -> jax.Array:
   """Power iterations on the right singular vector of [fan_in, units]."""
   for _ in range(count):
-    right = matrix.T @ (matrix @ right)
-    right /= jnp.maximum(jnp.linalg.norm(right), 1e-12)
+    product = matrix.T @ (matrix @ right)
+    norm = jnp.linalg.norm(product)
+    right = jnp.where(norm > _TINY, product / jnp.maximum(norm, _TINY), right)
   return right

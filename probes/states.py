@@ -1,5 +1,6 @@
 """All that is measured of one network at one time, but whether it can learn."""
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -32,13 +33,12 @@ def measure(subject: Subject, state: State, inputs: Inputs, key: jax.Array, size
   data = subject_lib.Shared(rest, key, state.target), batch
   found = subject_lib.gradient(subject.losses, params, data)
   whole = subject_lib.trained(state.params)
-  gradient = jax.tree.map(np.zeros_like, whole) | found  # 0 of what rests
   statistics = subject_lib.statistics(state.params)
   rows = inputs.observations[:sizes.num_inputs]
   pieces = (
       lambda: _units(subject.network, state.params, inputs.observations, key),
       lambda: _features(subject.network, state.params, inputs.observations, key),
-      lambda: _gradients(subject.network, gradient, statistics, rows, key),
+      lambda: _gradients(subject.network, found, whole, statistics, rows, key),
       lambda: _parameters(state, whole),
       lambda: _curvature(subject, params, data, key, sizes.lanczos_steps),
       lambda: _kernels(subject, params, data, rows, sizes.trace_kernel))
@@ -87,11 +87,14 @@ def _features(network: types.QNetwork, params: types.Params, observations: np.nd
       dict(singular_values=found.singular_values))
 
 
-def _gradients(network: types.QNetwork, gradient: types.Params, statistics: types.Params,
-               observations: np.ndarray, key: jax.Array) -> Measured:
+def _gradients(network: types.QNetwork, found: types.Params, whole: types.Params,
+               statistics: types.Params, observations: np.ndarray, key: jax.Array) -> Measured:
+  """Of what moves; what rests has a gradient of 0, and is not dormant for that."""
+  gradient = jax.tree.map(np.zeros_like, whole) | found
+  dormant = {name: math.nan for name, leaves in gradient.items() if 'w' in leaves}
   dots = alignment.products(network, subject_lib.whole(gradient, statistics), observations, key)
   numbers = grouped(gradient=norms.parameter_norms(gradient),
-                    gradient_dormant=units.gradient_dormant(gradient))
+                    gradient_dormant=dormant | units.gradient_dormant(found))
   return Measured(numbers | dict(aligned=alignment.aligned_fraction(dots)), {})
 
 

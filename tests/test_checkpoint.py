@@ -57,7 +57,9 @@ def test_a_state_comes_back_equal_to_the_bit(tmp_path):
     (lambda t: t.update({'num_updates': np.zeros(2, np.int32)}),
      'tensor num_updates: is int32(2,), must be int32()'),
     (lambda t: t.update({'params/conv1/b': np.zeros(3, np.float64)}),
-     'tensor params/conv1/b: is float64(3,), must be float32(3,)')])
+     'tensor params/conv1/b: is float64(3,), must be float32(3,)'),
+    (lambda t: t.update({'params/conv9/b': np.zeros(3, np.float32)}),
+     'tensor params/conv9/b: is of no parameter of this network')])
 def test_tensors_that_do_not_fit_are_refused_by_name(change, message):
   tensors = checkpoint.to_tensors(make_state())
   change(tensors)

@@ -236,3 +236,36 @@ def test_every_kind_of_target_gives_a_row(kind):
                           jax.random.key(1), sizes)
   assert row['plasticity_lost'] == pytest.approx(row['plasticity_fresh'] - row['plasticity'])
   assert np.isfinite(row['plasticity_lost_high'])
+
+
+@pytest.mark.parametrize('injected', [False, True])
+def test_of_heads_that_an_injection_rests_nothing_is_in_gradients_and_kernels(injected):
+  network = q_network.make(
+      torso='mlp', observation_shape=(6,), observation_dtype='float32',
+      head=heads.Head(1, 3, injection=True), style=layers.Style())
+  params, parts = network.init(jax.random.key(0)), network.injection
+  params |= {name: {types.INJECTED: jnp.float32(injected)} for name in parts.switches}
+  moving, resting = (parts.new, parts.own) if injected else (parts.own, parts.new)
+  resting = (*resting, *parts.first)
+
+  def losses_of(params, key, target, batch, training):
+    q_values = network.apply(params, key, batch[0], training=training).q_values[:, 0]
+    return jnp.sum(jnp.square(q_values - batch[1]), axis=-1)
+
+  # The same network where it is told that what rests is constant.
+  def held(params, key, observations, training=False):
+    fixed = {name: jax.lax.stop_gradient(params[name]) for name in resting}
+    return network.apply(params | fixed, key, observations, training=training)
+
+  key = jax.random.key(1)
+  found = states.measure(
+      subject.Subject(network, optax.adam(1e-3), losses_of),
+      subject.State(params, None, params), INPUTS, key, SIZES.state).numbers
+  assert all(found[f'gradient/{name}'] > 0 for name in moving)
+  assert all(found[f'gradient/{name}'] == 0 for name in resting)
+  assert all(np.isnan(found[f'gradient_dormant/{name}']) for name in resting)
+  assert np.isfinite(found['gradient_dormant/total']) and np.isfinite(found['sharpness'])
+  shared = subject.Shared(subject.statistics(params), key, None)
+  kernel = ntk.gram(subject.output(held, 'sum'), subject.trained(params), shared,
+                    OBSERVATIONS[:SIZES.state.num_inputs])
+  assert found['ntk/mean_norm'] == pytest.approx(ntk.kernel_stats(kernel).mean_norm, rel=1e-4)

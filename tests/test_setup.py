@@ -42,6 +42,18 @@ def make(*arguments: str) -> subprocess.CompletedProcess:
                         text=True, timeout=60)
 
 
+@pytest.mark.parametrize('name', make_venv.SETS)
+def test_what_is_installed_and_what_over_it(name, tmp_path, monkeypatch):
+  commands = []
+  monkeypatch.setattr(make_venv, 'run', lambda command: commands.append([*map(str, command)]))
+  make_venv.make(tmp_path, name)
+  installed = [command[5:] for command in commands if 'pip' in command]
+  options = ['--disable-pip-version-check', '--progress-bar=off']
+  over = [[*options, '--no-deps', f'--requirement={OVERRIDE.name}']] if name == 'reverb' else []
+  assert installed == [[*options, '--editable', *make_venv.SETS[name]], *over]
+  assert (tmp_path / 'ready').exists()
+
+
 @pytest.mark.reverb
 def test_the_reverb_set_is_the_pinned_one():
   wanted = pins(CONSTRAINTS) | overridden()

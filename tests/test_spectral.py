@@ -57,13 +57,30 @@ def test_scaling_a_kernel_changes_nothing_and_gradients_are_orthogonal_to_it():
   assert np.linalg.norm(gradient['w']) > 0 and not np.any(gradient['singular_vector'])
 
 
-def test_a_kernel_of_zeros_stays_one_and_has_a_finite_gradient():
+def test_a_kernel_of_zeros_learns_and_is_normalized_once_it_is_none():
   network = make()
   params = network.init(jax.random.key(0))
-  params['dense2']['w'] = 0 * params['dense2']['w']
-  out, gradient = jax.value_and_grad(
-      lambda p: (network.apply(p, None, X).q_values**2).sum())(params)
-  assert np.isfinite(out) and all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+  shape = params['dense2']['w'].shape
+  params['dense2']['w'] = np.zeros(shape, np.float32)
+
+  def loss(p):
+    out = network.apply(p, None, X, training=True)
+    return (out.q_values**2).sum(), out.statistics
+
+  gradient, statistics = jax.grad(loss, has_aux=True)(params)
+  assert all(np.abs(leaf).max() < 1e3 for leaf in jax.tree.leaves(gradient))
+  params = {name: leaves | statistics.get(name, {}) for name, leaves in params.items()}
+  params['dense2']['w'] = 1e-3 * np.random.default_rng(0).normal(size=shape).astype(np.float32)
+  plain = dict(params)
+  for _ in range(100):
+    statistics = network.apply(params, None, X, training=True).statistics
+    params = {name: leaves | statistics.get(name, {}) for name, leaves in params.items()}
+  for name in ('dense1', 'dense2'):
+    w = np.asarray(params[name]['w'])
+    plain[name] = dict(w=w / np.linalg.norm(w, 2), b=params[name]['b'])
+  np.testing.assert_allclose(
+      network.apply(params, None, X).q_values, make(False).apply(plain, None, X).q_values,
+      rtol=1e-3, atol=1e-4)
 
 
 def test_a_convolution_counts_as_a_matrix_of_its_channels():
