@@ -111,9 +111,9 @@ def draw(path: pathlib.Path, names: Sequence[str],
     for target in panel.targets:
       axis.axhline(target, color='grey', linestyle='--', linewidth=1)
     axis.set_title(panel.title)
-    axis.set_xticks(range(len(names)), names, fontsize=7)
+    axis.set_xticks(range(len(names)), names, fontsize=7, rotation=30, ha='right')
     axis.set(xlim=(-0.3, len(names) - 0.5), ylim=(0, None))
-    axis.legend(fontsize=8, loc='upper center', bbox_to_anchor=(0.5, -0.08))
+    axis.legend(fontsize=8, loc='upper center', bbox_to_anchor=(0.5, -0.14))
   figure.savefig(path, dpi=110)
 
 

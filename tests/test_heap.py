@@ -17,7 +17,7 @@ from agents import heap
 if sys.argv[1] == 'kept':
   heap.keep_freed()
 double, x = jax.jit(lambda x: 2 * x), jnp.ones(2**24)
-for _ in range(20):  # The heap grows until it holds all that is in use at once.
+for _ in range(100):  # The heap grows until it holds all that is ever in use at once.
   double(x).block_until_ready()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(int(sys.argv[2])):
