@@ -116,9 +116,7 @@ def fit_random_targets(network: types.QNetwork, params: types.Params,
   """
   pool, row = jnp.asarray(fitting.spread(observations, size)), KINDS[kind]
   mean_prediction = within(network.bounds, _predict(network, params, pool, key).mean())
-  resting = subject.resting(network, params)
-  moving, rest = ({module: leaves for module, leaves in params.items()
-                   if (module in resting) == rests} for rests in (False, True))
+  moving, rest = subject.split(network, params)
   loss, fits = _loss(network.apply, row.loss), []
   for target_key in jax.random.split(key, size.num_targets):
     init_key, fit_key = jax.random.split(target_key)
@@ -128,7 +126,7 @@ def fit_random_targets(network: types.QNetwork, params: types.Params,
     targets = row.targets(fresh, rng)
     data = pool, jnp.asarray(mean_prediction + targets if row.from_mean else targets)
     curve, fitted = fitting.descend(loss, optimizer, moving, rest, data, fit_key, size, on_step)
-    final_loss = row.loss(_predict(network, fitted | rest, pool, fit_key), data[1])
+    final_loss = row.loss(_predict(network, subject.whole(fitted, rest), pool, fit_key), data[1])
     fits.append((curve, final_loss, row.baseline(targets)))
   return RandomTargetFit(*map(np.stack, zip(*fits, strict=True)))
 
@@ -175,7 +173,8 @@ def mean_interval(values: np.ndarray, rng: np.random.Generator) -> Interval:
 def _loss(apply: Callable, of_outputs: Callable) -> Callable:
   def loss(params: types.Params, key: jax.Array, rest: Any, batch: Any) -> jax.Array:
     observations, targets = batch
-    return of_outputs(apply(params | rest, key, observations, training=True).q_values, targets)
+    out = apply(subject.whole(params, rest), key, observations, training=True)
+    return of_outputs(out.q_values, targets)
 
   return loss
 

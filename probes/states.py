@@ -32,14 +32,12 @@ def measure(subject: Subject, state: State, inputs: Inputs, key: jax.Array, size
   params, rest = subject_lib.split(subject.network, state.params)
   data = subject_lib.Shared(rest, key, state.target), batch
   found = subject_lib.gradient(subject.losses, params, data)
-  whole = subject_lib.trained(state.params)
-  statistics = subject_lib.statistics(state.params)
   rows = inputs.observations[:sizes.num_inputs]
   pieces = (
       lambda: _units(subject.network, state.params, inputs.observations, key),
       lambda: _features(subject.network, state.params, inputs.observations, key),
-      lambda: _gradients(subject.network, found, whole, statistics, rows, key),
-      lambda: _parameters(state, whole),
+      lambda: _gradients(subject.network, found, state.params, rows, key),
+      lambda: _parameters(state),
       lambda: _curvature(subject, params, data, key, sizes.lanczos_steps),
       lambda: _kernels(subject, params, data, rows, sizes.trace_kernel))
   measured = Measured({}, {})
@@ -87,18 +85,20 @@ def _features(network: types.QNetwork, params: types.Params, observations: np.nd
       dict(singular_values=found.singular_values))
 
 
-def _gradients(network: types.QNetwork, found: types.Params, whole: types.Params,
-               statistics: types.Params, observations: np.ndarray, key: jax.Array) -> Measured:
+def _gradients(network: types.QNetwork, found: types.Params, params: types.Params,
+               observations: np.ndarray, key: jax.Array) -> Measured:
   """Of what moves; what rests has a gradient of 0, and is not dormant for that."""
-  gradient = jax.tree.map(np.zeros_like, whole) | found
+  gradient = jax.tree.map(np.zeros_like, subject_lib.trained(params)) | found
   dormant = {name: math.nan for name, leaves in gradient.items() if 'w' in leaves}
-  dots = alignment.products(network, subject_lib.whole(gradient, statistics), observations, key)
+  whole = subject_lib.whole(gradient, subject_lib.statistics(params))
+  dots = alignment.products(network, whole, observations, key)
   numbers = grouped(gradient=norms.parameter_norms(gradient),
                     gradient_dormant=dormant | units.gradient_dormant(found))
   return Measured(numbers | dict(aligned=alignment.aligned_fraction(dots)), {})
 
 
-def _parameters(state: State, params: types.Params) -> Measured:
+def _parameters(state: State) -> Measured:
+  params = subject_lib.trained(state.params)
   moved = norms.differences(subject_lib.trained(state.next_params), params)
   return Measured(grouped(norm=norms.parameter_norms(params),
                           step=norms.relative_steps(moved, params)), {})

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from networks import heads, layers, q_network, types
+from networks import heads, layers, q_network
+from tests.tiny_networks import switched
 
 X = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
 KEY = jax.random.key(3)
@@ -21,10 +22,6 @@ def make(head, num_critics=1, injection=True):
   return q_network.make(
       torso='mlp', observation_shape=(6,), observation_dtype='float32', num_critics=num_critics,
       head=heads.Head(2, 3, injection=injection, **HEADS[head]), style=layers.Style(norm='layer'))
-
-
-def switched(network, params):
-  return params | {name: {types.INJECTED: jnp.ones(())} for name in network.injection.switches}
 
 
 @pytest.mark.parametrize('head', HEADS)

@@ -8,6 +8,7 @@ import pytest
 
 from networks import heads, layers, q_network, types
 from probes import random_target, subject
+from tests.tiny_networks import switched
 
 SIZE = random_target.ProbeSize(num_targets=3, num_steps=20, batch_size=4, pool_size=8)
 OPTIMIZER = optax.adam(1e-3)
@@ -72,18 +73,13 @@ def test_a_linear_network_is_fitted_as_by_hand():
     np.testing.assert_allclose(found, np.array(expected), rtol=1e-4, atol=1e-5)
 
 
-def injected(network, params):
-  return params | {name: {types.INJECTED: jnp.ones(())} for name in network.injection.switches}
-
-
-@pytest.mark.parametrize('switched', [False, True])
-def test_of_injected_heads_the_one_in_training_is_fitted_alone(switched):
+@pytest.mark.parametrize('injected', [False, True])
+def test_of_injected_heads_the_one_in_training_is_fitted_alone(injected):
   network = q_network.make(
       torso='mlp', observation_shape=(6,), observation_dtype='float32',
       head=heads.Head(2, 3, injection=True), style=layers.Style())
-  params, parts = network.init(jax.random.key(0)), network.injection
-  params = injected(network, params) if switched else params
-  resting = {*parts.first, *parts.switches, *(parts.own if switched else parts.new)}
+  params, parts = switched(network, network.init(jax.random.key(0)), injected), network.injection
+  resting = {*parts.first, *parts.switches, *(parts.own if injected else parts.new)}
   assert subject.resting(network, params) == resting
   seen = []
 

@@ -10,6 +10,7 @@ import pytest
 
 from networks import heads, layers, q_network, types
 from probes import norms, ntk, random_target, record, schema, spectrum, states, subject
+from tests.tiny_networks import switched
 
 SIZES = record.Sizes(
     random_target.ProbeSize(num_targets=3, num_steps=10, batch_size=8, pool_size=8),
@@ -243,8 +244,7 @@ def test_of_heads_that_an_injection_rests_nothing_is_in_gradients_and_kernels(in
   network = q_network.make(
       torso='mlp', observation_shape=(6,), observation_dtype='float32',
       head=heads.Head(1, 3, injection=True), style=layers.Style())
-  params, parts = network.init(jax.random.key(0)), network.injection
-  params |= {name: {types.INJECTED: jnp.float32(injected)} for name in parts.switches}
+  params, parts = switched(network, network.init(jax.random.key(0)), injected), network.injection
   moving, resting = (parts.new, parts.own) if injected else (parts.own, parts.new)
   resting = (*resting, *parts.first)
 

@@ -1,8 +1,9 @@
 """Networks of every wiring, small where the torso can be."""
 
+import jax.numpy as jnp
 import numpy as np
 
-from networks import heads, layers, q_network
+from networks import heads, layers, q_network, types
 
 FRAMES, PIXELS = ((4, 84, 84), 'uint8'), ((3, 84, 84, 3), 'uint8')
 IMAGES = (1, 8, 8, 3), 'uint8'
@@ -16,6 +17,12 @@ HEADS = {
                     distribution='categorical', num_atoms=5),
     'shared': dict(hidden_layers=1, hidden_size=8, dueling=True, shared_hidden=True),
     'implicit': dict(hidden_layers=1, hidden_size=8, distribution='implicit', num_atoms=3)}
+
+
+def switched(network, params, injected=True):
+  """The parameters, as after an injection or before it."""
+  return params | {name: {types.INJECTED: jnp.float32(injected)}
+                   for name in network.injection.switches}
 
 
 def make(torso, head='hidden', num_critics=1, injection=False, num_auxiliary=0, **style):
